@@ -1,0 +1,72 @@
+/* Owns the four things that slabs need from the platform: map, unmap, wipe, poison.
+   Knows no Python. Included by the .pyx files of the memory floor only, so that other people's
+   extensions can cimport poolio's .pxd files without this header.
+
+   map    zeroed memory from the system, at least 64-byte aligned; NULL when there is none
+   wipe   memset to zero that the compiler may not drop as a dead store
+   poison tells AddressSanitizer that a range is nobody's: a pool otherwise hides use-after-free from it */
+
+#ifndef POOLIO_MEMORY_H
+#define POOLIO_MEMORY_H
+
+#include <stddef.h>
+#include <string.h>
+
+#if defined(_WIN32)
+#include <windows.h>
+static inline void *poolio_map(size_t size)
+{
+    return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+static inline void poolio_unmap(void *memory, size_t size)
+{
+    (void)size;
+    VirtualFree(memory, 0, MEM_RELEASE);
+}
+static inline void poolio_wipe(void *memory, size_t size)
+{
+    SecureZeroMemory(memory, size);
+}
+#else
+#include <sys/mman.h>
+static inline void *poolio_map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+static inline void poolio_unmap(void *memory, size_t size)
+{
+    munmap(memory, size);
+}
+static inline void poolio_wipe(void *memory, size_t size)
+{
+    memset(memory, 0, size);
+    __asm__ __volatile__("" : : "r"(memory) : "memory");
+}
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define POOLIO_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOLIO_ASAN 1
+#endif
+#endif
+
+#ifdef POOLIO_ASAN
+#include <sanitizer/asan_interface.h>
+#define poolio_poison(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
+#define poolio_unpoison(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
+#else
+#define poolio_poison(memory, size) ((void)(memory), (void)(size))
+#define poolio_unpoison(memory, size) ((void)(memory), (void)(size))
+#endif
+
+/* What a range looks like after its allocation has ended in a debug build (0xDD, as MSVC's debug heap). */
+#ifdef POOLIO_DEBUG_BUILD
+#define poolio_scribble(memory, size) memset(memory, 0xDD, size)
+#else
+#define poolio_scribble(memory, size) ((void)(memory), (void)(size))
+#endif
+
+#endif

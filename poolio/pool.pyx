@@ -1,0 +1,216 @@
+"""Owns the public allocations: what size goes where, zeroed or not, and the figures in `statistics()`.
+
+Refuses to know how slabs are kept (slab) and what a Buffer does with its bytes (buffer). Called by users, by
+protocol and readslab.
+
+    size 0                     an empty Buffer, no memory
+    up to slab_size/4          carved from the current slab, inclusive
+    up to 16 * slab_size       a slab of a size class, kept on a free list of its own afterwards
+    above                      straight from the system, returned to it when dropped
+"""
+
+import os
+from collections import namedtuple
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject
+from libc.string cimport memcpy
+
+from poolio.buffer cimport Buffer, new_buffer, new_own_buffer, open_range, zero_fill
+from poolio.slab cimport (
+    NEVER, ON_ALLOC, ON_RELEASE, Slab, SlabStore, aligned, begin_carving, end_carving,
+)
+
+from poolio.slab import MAX_SLAB_SIZE, MIN_SLAB_SIZE, ZEROING_NAMES
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+    Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *exc) except? -1
+    bint PyIndex_Check(object o)
+
+# 256 KiB: reads of that size beat 64 KiB by 1.6 at 1 MiB messages, larger ones gain nothing more.
+DEFAULT_SLAB_SIZE = 262144
+# Rounding up to the alignment and to a size class must not overflow.
+cdef Py_ssize_t MAX_SIZE = PY_SSIZE_T_MAX // 4
+
+Statistics = namedtuple("Statistics", [
+    "live_bytes", "live_allocations", "live_buffers", "reserved_bytes", "oversize_bytes", "unpooled_bytes",
+    "slabs", "slabs_free", "free_bytes", "reuses", "copied_bytes",
+])
+Statistics.__module__ = "poolio"
+Statistics.__doc__ = """A pool's figures at one moment. Bytes unless stated; a frozen record.
+
+live_bytes        in allocations that somebody holds
+live_allocations  how many those are; live_buffers: Buffers on them, slices included
+reserved_bytes    slabs and size classes mapped, in use or free; what max_bytes bounds
+oversize_bytes    mapped for single allocations above the largest size class
+unpooled_bytes    in memory of its own (alloc_unpooled, detach)
+slabs             slabs mapped, of every kind; slabs_free: on the free lists; free_bytes: their sum
+reuses            times that memory was used again instead of being asked of the system
+copied_bytes      copied on the user's behalf (detach, snapshots of mutable data on write)
+"""
+
+
+def _zeroing_mode(name):
+    if name not in ZEROING_NAMES:
+        raise ValueError(f"zeroing must be one of {', '.join(ZEROING_NAMES)}, not {name!r}")
+    if name == "never" and os.environ.get("POOLIO_ZERO_FILL", "") not in ("", "0"):
+        return ON_ALLOC
+    return ZEROING_NAMES.index(name)
+
+
+cdef class Pool(SlabStore):
+    """A pool of reused memory.
+
+    slab_size  bytes in a slab, 4096 to 2**30 and a multiple of 64; small allocations share one
+    zeroing    "never": `alloc_unsafe` shows what was there before; `alloc` is zeroed.
+               "on_alloc": every allocation is zeroed before it is handed out.
+               "on_release": memory is wiped when its last holder drops it, and is zero before its first use.
+               POOLIO_ZERO_FILL=1 in the environment raises "never" to "on_alloc" for the whole process.
+    max_bytes  the most that slabs and size classes may reserve, at least one slab; PoolExhausted beyond it.
+               None: no limit. Oversize and unpooled allocations are not counted.
+
+    A Buffer keeps its pool alive. Memory is given back by dropping Buffers; any thread may do so.
+    """
+
+    def __init__(self, slab_size=DEFAULT_SLAB_SIZE, zeroing="never", max_bytes=None):
+        if self.all_slabs != NULL:
+            raise RuntimeError("a pool in use cannot be initialised again")
+        size = _as_int(slab_size, "slab_size")
+        if not MIN_SLAB_SIZE <= size <= MAX_SLAB_SIZE or size % 64:
+            raise ValueError(
+                f"slab_size must be a multiple of 64 in {MIN_SLAB_SIZE}..{MAX_SLAB_SIZE}, not {slab_size}"
+            )
+        mode = _zeroing_mode(zeroing)
+        limit = -1
+        if max_bytes is not None:
+            limit = _as_int(max_bytes, "max_bytes")
+            if not size <= limit <= PY_SSIZE_T_MAX:
+                raise ValueError(f"max_bytes must hold at least one slab of {size} bytes, not {max_bytes}")
+        self.slab_size = size
+        self.small_limit = self.slab_size // 4
+        self.zeroing_mode = mode
+        self.max_bytes_or_none = limit
+
+    def __dealloc__(self):
+        end_carving(self, &self.current)
+
+    def __repr__(self):
+        return (f"<poolio.Pool of {self.slab_size}-byte slabs, zeroing {self.zeroing}, "
+                f"{self.live_bytes} bytes live in {self.reserved_bytes}>")
+
+    @property
+    def zeroing(self):
+        """The zeroing mode in force: "never", "on_alloc" or "on_release"."""
+        return ZEROING_NAMES[self.zeroing_mode]
+
+    @property
+    def max_bytes(self):
+        """The most bytes that may be reserved; None: no limit."""
+        return None if self.max_bytes_or_none < 0 else self.max_bytes_or_none
+
+    def alloc(self, size):
+        """A zeroed Buffer of `size` bytes."""
+        return self.allocate(_as_size(size), True)
+
+    def alloc_unsafe(self, size):
+        """A Buffer of `size` bytes that still shows what was in that memory before, unless the pool zeroes.
+
+        Fill it before you show it to anybody. ValueError for a size below 0 or beyond the address space, TypeError for
+        what is no integer, PoolExhausted at max_bytes, MemoryError when the system has no memory.
+        """
+        return self.allocate(_as_size(size), self.zeroing_mode != NEVER)
+
+    def alloc_unpooled(self, size):
+        """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab."""
+        return new_own_buffer(self, _as_size(size), True)
+
+    def from_bytes(self, data):
+        """A Buffer with a copy of any bytes-like object."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.copy_of(<const char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    def trim(self):
+        """Give all free memory back to the system; return how many bytes that were."""
+        self.reclaim_carved()
+        return self.release_free(0)
+
+    def statistics(self):
+        """The pool's figures now: a `Statistics` record."""
+        return Statistics(
+            live_bytes=self.live_bytes,
+            live_allocations=self.live_allocations,
+            live_buffers=self.live_buffers,
+            reserved_bytes=self.reserved_bytes,
+            oversize_bytes=self.oversize_bytes,
+            unpooled_bytes=self.own_bytes,
+            slabs=self.slab_count,
+            slabs_free=self.free_count,
+            free_bytes=self.free_bytes,
+            reuses=self.reuses,
+            copied_bytes=self.copied_bytes,
+        )
+
+    cdef Buffer allocate(self, Py_ssize_t size, bint zeroed):
+        cdef Slab *slab = self.current
+        cdef char *memory
+        if slab == NULL or slab.top + size > slab.capacity or size > self.small_limit or size == 0:
+            return self._allocate_slow(size, zeroed)
+        memory = slab.memory + slab.top
+        slab.top += aligned(size)
+        slab.live += 1
+        open_range(memory, size)
+        if zeroed:
+            zero_fill(slab, memory, size)
+        if slab.top > slab.dirty and self.zeroing_mode != ON_RELEASE:
+            slab.dirty = slab.top
+        return new_buffer(self, slab, memory, size)
+
+    cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed):
+        cdef Slab *slab
+        if size == 0:
+            return new_own_buffer(self, 0, False)
+        if size <= self.small_limit:
+            end_carving(self, &self.current)
+            begin_carving(self.take_small(), &self.current)
+            return self.allocate(size, zeroed)
+        slab = self.take_large(size)
+        slab.top = slab.capacity
+        slab.live = 1
+        open_range(slab.memory, size)
+        if zeroed:
+            zero_fill(slab, slab.memory, size)
+        if size > slab.dirty and self.zeroing_mode != ON_RELEASE:
+            slab.dirty = size
+        return new_buffer(self, slab, slab.memory, size)
+
+    cdef Buffer copy_of(self, const char *data, Py_ssize_t size):
+        cdef Buffer buf = self.allocate(size, False)
+        memcpy(buf.data, data, <size_t>size)
+        return buf
+
+
+cdef Py_ssize_t _as_size(size) except -1:
+    if not PyIndex_Check(size):
+        raise TypeError(f"size must be an integer, not {type(size).__name__!r}")
+    cdef Py_ssize_t number = PyNumber_AsSsize_t(size, NULL)
+    if not 0 <= number <= MAX_SIZE:
+        raise ValueError(f"size must be in 0..{MAX_SIZE} bytes, not {size}")
+    return number
+
+
+def _as_int(value, name):
+    if not PyIndex_Check(value):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__!r}")
+    return value.__index__()
+
+
+cdef Pool _default = Pool()
+
+cpdef Pool default_pool():
+    """The pool behind `poolio.alloc` and its siblings, and of every protocol that sets none."""
+    return _default

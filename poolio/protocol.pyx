@@ -1,0 +1,130 @@
+"""Owns poolio.Protocol: the base class that receives into pooled slices on any loop's own transports.
+
+Refuses to know which loop or transport it runs on: asyncio finds an asyncio.BufferedProtocol, uvloop a class with
+get_buffer() that is no asyncio.Protocol, aiofastnet the same as asyncio. A compiled class can't have a Python class
+as its first base, so the compiled part (ProtocolCore) comes first and asyncio's class second.
+
+The life of a byte here: get_buffer() reserves the tail of the loop's read slab -> the transport receives into it ->
+buffer_updated(n) makes a Buffer of exactly n bytes -> data_received(buf) -> write(buf) hands the transport a form
+that it accepts.
+"""
+
+import asyncio
+
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
+
+from poolio.buffer cimport Buffer
+from poolio.pool cimport Pool, default_pool
+from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
+
+# Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
+# Measured: benchmarks/writeform.py.
+cdef Py_ssize_t COPY_UP_TO = 2048
+
+
+cdef class ProtocolCore:
+    """The compiled half of Protocol."""
+
+    cdef public object transport
+    cdef ReadSlab reader
+    cdef Reservation reservation
+
+    def get_buffer(self, sizehint):
+        """For the transport: room for the next read, at least a quarter of a slab."""
+        if self.reader is None:
+            self._find_reader()
+        self.reservation = None
+        self.reservation = self.reader.reserve()
+        return self.reservation
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """For the transport: the first `nbytes` of the room were filled."""
+        cdef Reservation room = self.reservation
+        self.reservation = None
+        if self.reader is None:
+            raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
+        self._deliver(room, nbytes)
+
+    cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
+        self.data_received(self.reader.commit(room, nbytes))
+
+    cdef object _find_reader(self):
+        pool = self.pool
+        if pool is None:
+            pool = default_pool()
+        elif not isinstance(pool, Pool):
+            raise TypeError(f"a protocol's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
+        self.reader = read_slab_for(<Pool>pool, asyncio.get_running_loop())
+
+    def connection_made(self, transport):
+        """Called once when the connection stands; keeps the transport. Call it when you override it."""
+        self.transport = transport
+
+    def data_received(self, buf):
+        """Called with each read's bytes as a Buffer of exactly that length. Yours: keep, slice or write it."""
+
+    def eof_received(self):
+        """Called when the peer has sent its last byte; a false result closes the connection."""
+
+    def connection_lost(self, exc):
+        """Called once at the end; `exc` is None after an orderly close."""
+
+    def pause_writing(self):
+        """Called when the transport's write queue rises above high water."""
+
+    def resume_writing(self):
+        """Called when the transport's write queue has fallen to low water."""
+
+    def write(self, data):
+        """Send a Buffer or any bytes-like object; what goes out is what it holds now.
+
+        A Buffer's allocation is frozen from here on, and releasing your Buffer afterwards is always allowed. If a
+        writable view of it is alive, or if `data` is another mutable object, its bytes are copied instead (counted in
+        the pool's `copied_bytes`).
+        """
+        if self.transport is None:
+            raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
+        self.transport.write(self._wire_form(data))
+
+    def writelines(self, list_of_data):
+        """Send several pieces in order, each as by `write()`."""
+        if self.transport is None:
+            raise RuntimeError("writelines() before connection_made(); an override must call super().connection_made()")
+        self.transport.writelines([self._wire_form(data) for data in list_of_data])
+
+    cdef object _wire_form(self, data):
+        """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
+        cdef Buffer buf
+        if isinstance(data, Buffer):
+            buf = <Buffer>data
+            if buf.is_released:
+                return buf.tobytes()               # raises BufferReleased
+            if not buf.try_freeze():
+                buf.store.copied_bytes += buf.length
+                return buf.tobytes()
+            if buf.length <= COPY_UP_TO:
+                return buf.tobytes()
+            return PyMemoryView_FromObject(buf.slice_of(0, buf.length))
+        if PyBytes_CheckExact(data) or PyMemoryView_Check(data) and isinstance(data.obj, bytes):
+            return data
+        if not PyObject_CheckBuffer(data):
+            raise TypeError(f"write() takes a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        snapshot = bytes(data)
+        if self.reader is not None:
+            self.reader.pool.copied_bytes += len(snapshot)
+        return snapshot
+
+
+class Protocol(ProtocolCore, asyncio.BufferedProtocol):
+    """A stream protocol whose `data_received(buf)` gets pooled Buffers; use it as asyncio.Protocol.
+
+    Works on asyncio's, uvloop's and aiofastnet's transports, over TCP, unix sockets and TLS. An idle connection holds no
+    read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None is
+    `poolio.default_pool()`.
+
+    An exception from `data_received` closes this connection only and goes to the loop's exception handler.
+    """
+
+    pool = None

@@ -1,0 +1,29 @@
+# ReadSlab: the slab that one loop receives into. Reservation: room handed to a transport, not yet filled.
+
+from poolio.buffer cimport Buffer
+from poolio.pool cimport Pool
+from poolio.slab cimport Slab, SlabStore
+
+cdef class Reservation:
+    # the room; NULL and 0 once filled or ended. LIFETIME of data: while `slab` is held
+    cdef char *data
+    cdef Py_ssize_t length
+    cdef bint is_open
+    # the hold on the slab: while open, and while a view is alive after that; NULL otherwise
+    cdef SlabStore store
+    cdef Slab *slab
+    cdef Py_ssize_t exports
+
+
+cdef class ReadSlab:
+    cdef object __weakref__
+    cdef Pool pool
+    cdef object loop
+    cdef Slab *slab
+    cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
+
+    cdef Reservation reserve(self)
+    cdef Buffer commit(self, Reservation room, Py_ssize_t size)
+
+
+cdef ReadSlab read_slab_for(Pool pool, object loop)

@@ -1,0 +1,171 @@
+"""Owns the slab that a loop's connections receive into, and the reservations on its tail.
+
+Refuses to know sockets and protocols. Called by protocol: reserve() when a transport asks where to put data,
+commit() when it says how much came. One ReadSlab for each pair of pool and loop; it lives as long as a
+protocol that uses it.
+
+    0                        top                                            capacity
+    ├─ received, held ───────┼── the reservation: all that is left ─────────────┤
+                             ├─ Buffer of n bytes ─┼─ room for the next one ────┤   after commit(n)
+
+A reservation can stay open: TLS ends every drain by asking for room that it does not fill. So it holds its
+slab (no carving into it, no going back to 0) until one of these ends it: commit(); another reserve() on the
+same loop that finds no view of it alive; the last reference to it dropped. A view may outlive commit() (uvloop
+keeps its own until buffer_updated() has returned); the slab is held for it, but the received Buffer is not
+affected. If a view is alive when the loop asks again, the room stays with its holder and the loop goes on in
+another slab.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+
+from weakref import WeakValueDictionary
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
+
+from poolio.buffer cimport Buffer, close_range, new_buffer, open_range
+from poolio.pool cimport Pool
+from poolio.slab cimport Slab, aligned, begin_carving, end_carving, leave_slab
+
+cdef char *UNSIGNED_BYTE = b"B"
+
+# (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
+cdef object _read_slabs = WeakValueDictionary()
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(8)
+cdef class Reservation:
+    """Writable room for received data, as a bytes-like object: len(), slices are memoryviews, slice assignment."""
+
+    def __init__(self):
+        raise TypeError("a Reservation is made by a protocol's get_buffer()")
+
+    def __dealloc__(self):
+        _end(self)
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, key):
+        return memoryview(self)[key]
+
+    def __setitem__(self, key, value):
+        memoryview(self)[key] = value
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if not self.is_open:
+            raise BufferError("this room was filled or given up; ask get_buffer() again")
+        self.exports += 1
+        view.buf = self.data
+        view.obj = self
+        view.len = self.length
+        view.itemsize = 1
+        view.readonly = False
+        view.ndim = 1
+        view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
+        view.shape = &self.length if flags & PyBUF_ND else NULL
+        view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+        view.suboffsets = NULL
+        view.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.exports -= 1
+        if self.exports == 0 and not self.is_open:
+            _end(self)
+
+
+cdef void _end(Reservation room) noexcept:
+    cdef Slab *slab = room.slab
+    if slab == NULL:
+        return
+    if room.is_open:
+        close_range(room.data, room.length)
+    room.is_open = False
+    room.data = NULL
+    room.slab = NULL
+    room.store.open_reservations -= 1
+    leave_slab(room.store, slab)
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class ReadSlab:
+
+    def __dealloc__(self):
+        if self.pool is not None:
+            if self.latest is not None and self.latest.exports == 0:
+                _end(self.latest)
+            end_carving(self.pool, &self.slab)
+
+    cdef Reservation reserve(self):
+        """Room for the next read: the rest of the slab, at least a quarter of one."""
+        cdef Reservation room
+        if self.latest is not None and _held_once(<PyObject *>self.latest) and self.latest.exports == 0:
+            if self.latest.is_open:
+                return self.latest
+        else:
+            self._give_up_latest()
+            self.latest = Reservation.__new__(Reservation)
+            self.latest.store = self.pool
+        room = self.latest
+        if self.slab == NULL or self.slab.capacity - self.slab.top < self.pool.small_limit:
+            end_carving(self.pool, &self.slab)
+            begin_carving(self.pool.take_small(), &self.slab)
+        self.slab.live += 1
+        self.slab.dirty = self.slab.capacity      # whoever writes into the room need not report all of it
+        self.pool.open_reservations += 1
+        room.slab = self.slab
+        room.data = self.slab.memory + self.slab.top
+        room.length = self.slab.capacity - self.slab.top
+        room.is_open = True
+        open_range(room.data, room.length)
+        return room
+
+    def _give_up_latest(self):
+        if self.latest is None or not self.latest.is_open:
+            return
+        if self.latest.exports == 0:
+            _end(self.latest)
+        else:
+            end_carving(self.pool, &self.slab)
+
+    cdef Buffer commit(self, Reservation room, Py_ssize_t size):
+        """The Buffer of the first `size` bytes of the room, which is no longer reserved."""
+        cdef Slab *slab
+        cdef char *memory
+        if room is None or not room.is_open:
+            raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
+        if not 0 < size <= room.length:
+            raise ValueError(f"buffer_updated() takes 1..{room.length} bytes, the room reserved, not {size}")
+        slab = room.slab
+        memory = room.data
+        slab.top += aligned(size)
+        close_range(memory + size, room.length - size)
+        room.is_open = False
+        room.data = NULL
+        if room.exports == 0:
+            room.slab = NULL                      # its hold on the slab becomes the Buffer's
+            self.pool.open_reservations -= 1
+        else:
+            slab.live += 1
+        return new_buffer(self.pool, slab, memory, size)
+
+
+cdef inline bint _held_once(PyObject *thing) noexcept:
+    return thing.ob_refcnt == 1
+
+
+cdef ReadSlab read_slab_for(Pool pool, object loop):
+    """The ReadSlab of this pool on this loop, made if there is none."""
+    cdef ReadSlab found
+    key = (id(pool), id(loop))
+    existing = _read_slabs.get(key)
+    if existing is not None:
+        return existing
+    found = ReadSlab.__new__(ReadSlab)
+    found.pool = pool
+    found.loop = loop
+    _read_slabs[key] = found
+    return found

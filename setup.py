@@ -1,0 +1,62 @@
+"""Builds the compiled modules: one table of directives, build variants by environment variable.
+
+POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts
+POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
+POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin
+unset                   the release build
+"""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+VARIANT = os.environ.get("POOLIO_BUILD", "release")
+VARIANTS = ("release", "debug", "sanitize", "coverage")
+if VARIANT not in VARIANTS:
+    raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
+
+MODULES = ("slab", "buffer", "pool", "readslab", "protocol")
+CHECKED = VARIANT != "release"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "embedsignature": True,
+    "boundscheck": CHECKED,
+    "wraparound": False,
+    "cdivision": not CHECKED,
+    "initializedcheck": CHECKED,
+    "linetrace": VARIANT == "coverage",
+}
+
+MSVC = sys.platform == "win32"
+COMPILE = {
+    "release": ["/O2"] if MSVC else ["-O3", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"],
+    "debug": ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG"],
+    "sanitize": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+                 "-fno-omit-frame-pointer"],
+    "coverage": ["-O0"],
+}[VARIANT]
+LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
+MACROS = [("CYTHON_TRACE", "1")] if VARIANT == "coverage" else []
+if VARIANT in ("debug", "sanitize"):
+    MACROS.append(("POOLIO_DEBUG_BUILD", "1"))
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"poolio.{name}",
+                [f"poolio/{name}.pyx"],
+                depends=["poolio/_memory.h"],
+                define_macros=MACROS,
+                extra_compile_args=COMPILE,
+                extra_link_args=LINK,
+            )
+            for name in MODULES
+        ],
+        compiler_directives=DIRECTIVES,
+        force=CHECKED,
+    ),
+)
