@@ -50,6 +50,7 @@ setup(
                 f"poolio.{name}",
                 [f"poolio/{name}.pyx"],
                 depends=["poolio/_memory.h"],
+                include_dirs=["poolio"],
                 define_macros=MACROS,
                 extra_compile_args=COMPILE,
                 extra_link_args=LINK,
@@ -57,6 +58,8 @@ setup(
             for name in MODULES
         ],
         compiler_directives=DIRECTIVES,
-        force=CHECKED,
+        # a variant never picks up what another one left; coverage wants the .c beside the .pyx
+        build_dir=None if VARIANT == "coverage" else f"build/{VARIANT}/c",
     ),
+    options={"build": {"build_base": f"build/{VARIANT}"}},
 )
