@@ -2,14 +2,23 @@
 
 import argparse
 import asyncio
-import contextlib
+import importlib
 import signal
-from collections.abc import Callable
+from typing import ClassVar
 
 import poolio
 
 
 class Echo(poolio.Protocol):
+    connected: ClassVar[set[poolio.Protocol]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connected.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connected.discard(self)
+
     def data_received(self, buf: poolio.Buffer) -> None:
         self.write(buf)
 
@@ -27,17 +36,12 @@ async def serve(host: str, port: int) -> None:
         loop.add_signal_handler(number, stop.set)
     server = await loop.create_server(Echo, host, port)
     print(f"listening on {host}:{server.sockets[0].getsockname()[1]}, Ctrl-C stops", flush=True)
-    async with server:
-        await stop.wait()
+    await stop.wait()
+    server.close()
+    for echo in tuple(Echo.connected):
+        echo.transport.abort()
+    await server.wait_closed()
     print("stopped", flush=True)
-
-
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if name == "uvloop":
-        import uvloop
-
-        return uvloop.new_event_loop
-    return asyncio.new_event_loop
 
 
 def main() -> None:
@@ -48,7 +52,7 @@ def main() -> None:
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     args = parser.parse_args()
     Echo.pool = poolio.Pool(zeroing=args.zeroing)
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory(args.loop)) as runner:
+    with asyncio.Runner(loop_factory=importlib.import_module(args.loop).new_event_loop) as runner:
         runner.run(serve(args.host, args.port))
 
 
