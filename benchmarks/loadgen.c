@@ -1,0 +1,313 @@
+/* The load generator: keeps N connections busy with one message each and checks every byte that comes back.
+
+   loadgen PORT CONNECTIONS SIZE SECONDS SERVER_PID WINDOW_MS    prints one JSON object
+   loadgen PORT CONNECTIONS idle                                 one 64-byte message each, prints "ready", waits for
+                                                                 the end of standard input
+
+   It never sleeps (epoll_wait with timeout 0), so that the server's core is always asked for more. Messages start at
+   changing places of a random block, so stale or misplaced bytes are seen. The server's CPU time is read every window
+   from perf's task clock of its process; where that is not permitted, from /proc/PID/schedstat, which moves in steps
+   of 4 ms, so windows are then at least 400 ms. Ends after SECONDS plus a grace, whatever the server does. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPREAD = 4096, MAX_WINDOWS = 65536, BUCKETS_PER_DOUBLING = 32, BUCKETS = 64 * BUCKETS_PER_DOUBLING, READ_SIZE = 262144 };
+static const double WARM_UP = 0.15, GRACE = 20.0;
+
+typedef struct {
+    int fd;
+    uint32_t interest;
+    size_t sent, received;
+    uint64_t sequence, started;
+    const char *message;
+} Connection;
+
+static size_t size;
+static char *block;
+static int epoll_fd;
+static uint64_t messages, histogram[BUCKETS];
+static int counting;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "loadgen: %s (%s)\n", what, errno ? strerror(errno) : "no system error");
+    exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A log-linear histogram: 32 buckets to each doubling, so a value is known to 3 %. */
+static int bucket_of(uint64_t ns)
+{
+    int top;
+    if (ns < BUCKETS_PER_DOUBLING)
+        return (int)ns;
+    top = 63 - __builtin_clzll(ns);
+    return (top - 4) * BUCKETS_PER_DOUBLING + (int)((ns >> (top - 5)) & (BUCKETS_PER_DOUBLING - 1));
+}
+
+static double bucket_us(int bucket)
+{
+    int top = bucket / BUCKETS_PER_DOUBLING + 4, rest = bucket % BUCKETS_PER_DOUBLING;
+    if (bucket < BUCKETS_PER_DOUBLING)
+        return bucket / 1e3;
+    return (double)((uint64_t)(BUCKETS_PER_DOUBLING + rest) << (top - 5)) / 1e3;
+}
+
+static double percentile_us(double share)
+{
+    uint64_t total = 0, seen = 0;
+    int i;
+    for (i = 0; i < BUCKETS; i++)
+        total += histogram[i];
+    for (i = 0; i < BUCKETS; i++) {
+        seen += histogram[i];
+        if (seen && (double)seen >= share * (double)total)
+            return bucket_us(i);
+    }
+    return 0;
+}
+
+static void fill_block(void)
+{
+    uint64_t x = 0x9E3779B97F4A7C15u;
+    size_t i;
+    block = malloc(size + SPREAD);
+    if (!block)
+        fail("no memory for the messages");
+    for (i = 0; i < size + SPREAD; i++) {
+        x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+        block[i] = (char)(x >> 32);
+    }
+}
+
+static void want(Connection *c, uint32_t events)
+{
+    struct epoll_event e = { .events = events, .data.ptr = c };
+    if (c->interest == events)
+        return;
+    if (epoll_ctl(epoll_fd, c->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &e) < 0)
+        fail("epoll_ctl");
+    c->interest = events;
+}
+
+static void send_more(Connection *c)
+{
+    while (c->sent < size) {
+        ssize_t n = send(c->fd, c->message + c->sent, size - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK) {
+                want(c, EPOLLIN | EPOLLOUT);
+                return;
+            }
+            fail("the server closed a connection while it was sent to");
+        }
+        c->sent += (size_t)n;
+    }
+    want(c, EPOLLIN);
+}
+
+static void next_message(Connection *c, uint64_t now)
+{
+    c->sequence += 1;
+    c->message = block + (c->sequence * 61 + (uint64_t)c->fd * 17) % SPREAD;
+    c->sent = c->received = 0;
+    c->started = now;
+    send_more(c);
+}
+
+static void receive(Connection *c)
+{
+    static char buffer[READ_SIZE];
+    size_t room = size - c->received + 1;      /* one more, to see a byte too many */
+    ssize_t n = recv(c->fd, buffer, room < READ_SIZE ? room : READ_SIZE, MSG_DONTWAIT);
+    uint64_t now;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return;
+    if (n <= 0)
+        fail("the server closed a connection before it had echoed all");
+    errno = 0;
+    if (c->received + (size_t)n > c->sent)
+        fail("the server echoed more than it was sent");
+    if (memcmp(buffer, c->message + c->received, (size_t)n) != 0)
+        fail("the server echoed wrong bytes");
+    c->received += (size_t)n;
+    if (c->received < size)
+        return;
+    now = now_ns();
+    if (counting) {
+        messages += 1;
+        histogram[bucket_of(now - c->started)] += 1;
+    }
+    next_message(c, now);
+}
+
+static void turn(void)
+{
+    struct epoll_event events[256];
+    int i, n = epoll_wait(epoll_fd, events, 256, 0);
+    for (i = 0; i < n; i++) {
+        Connection *c = events[i].data.ptr;
+        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            receive(c);
+        if (events[i].events & EPOLLOUT)
+            send_more(c);
+    }
+}
+
+static Connection *connect_all(int port, int count)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    struct rlimit limit;
+    Connection *all = calloc((size_t)count, sizeof *all);
+    int i, one = 1;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < (rlim_t)count + 64) {
+        limit.rlim_cur = (rlim_t)count + 64;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            fail("not enough descriptors allowed (ulimit -n)");
+    }
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (i = 0; i < count; i++) {
+        all[i].fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (all[i].fd < 0 || connect(all[i].fd, (struct sockaddr *)&address, sizeof address) < 0)
+            fail("cannot connect");
+        setsockopt(all[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    return all;
+}
+
+static int open_task_clock(pid_t pid)
+{
+    struct perf_event_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.type = PERF_TYPE_SOFTWARE;
+    attr.size = sizeof attr;
+    attr.config = PERF_COUNT_SW_TASK_CLOCK;
+    return (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, 0);
+}
+
+static uint64_t cpu_ns(int perf_fd, pid_t pid)
+{
+    uint64_t value = 0;
+    char path[64];
+    FILE *file;
+    if (perf_fd >= 0) {
+        if (read(perf_fd, &value, sizeof value) != sizeof value)
+            fail("cannot read the task clock");
+        return value;
+    }
+    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
+    file = fopen(path, "r");
+    if (!file || fscanf(file, "%lu", &value) != 1)
+        fail("cannot read the server's CPU time");
+    fclose(file);
+    return value;
+}
+
+static void pin_to_last_core(void)
+{
+    cpu_set_t allowed, one;
+    int cpu;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0 || CPU_COUNT(&allowed) < 2)
+        return;
+    for (cpu = CPU_SETSIZE - 1; !CPU_ISSET(cpu, &allowed); cpu--)
+        ;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+static void warm_up(Connection *all, int count)
+{
+    uint64_t start = now_ns(), enough = start + (uint64_t)(WARM_UP * 1e9), limit = start + (uint64_t)(GRACE * 1e9);
+    int i = 0;
+    for (i = 0; i < count; i++)
+        next_message(&all[i], start);
+    for (i = 0; i < count || now_ns() < enough; turn()) {
+        while (i < count && all[i].sequence > 1)
+            i++;
+        if (now_ns() > limit)
+            fail("the server did not echo one message on each connection in time");
+    }
+}
+
+static void measure(double seconds, pid_t pid, double window_ms)
+{
+    int perf_fd = open_task_clock(pid), count = 0, i;
+    static uint64_t window_messages[MAX_WINDOWS], window_cpu[MAX_WINDOWS];
+    uint64_t window, start, end, due, cpu, last_cpu, last_messages = 0;
+    if (perf_fd < 0 && window_ms < 400)
+        window_ms = 400;
+    window = (uint64_t)(window_ms * 1e6);
+    counting = 1;
+    last_cpu = cpu_ns(perf_fd, pid);
+    start = now_ns();
+    end = start + (uint64_t)(seconds * 1e9);
+    for (due = start + window; due <= end && count < MAX_WINDOWS; due += window) {
+        while (now_ns() < due)
+            turn();
+        cpu = cpu_ns(perf_fd, pid);
+        window_messages[count] = messages - last_messages;
+        window_cpu[count++] = cpu - last_cpu;
+        last_cpu = cpu;
+        last_messages = messages;
+    }
+    end = now_ns();
+    printf("{\"messages\": %lu, \"seconds\": %.6f, \"clock\": \"%s\", \"p50_us\": %.2f, \"p99_us\": %.2f, \"windows\": [",
+           last_messages, (double)(end - start) / 1e9, perf_fd >= 0 ? "perf task clock" : "schedstat",
+           percentile_us(0.5), percentile_us(0.99));
+    for (i = 0; i < count; i++)
+        printf("%s[%lu, %lu]", i ? ", " : "", window_messages[i], window_cpu[i]);
+    printf("]}\n");
+}
+
+int main(int argc, char **argv)
+{
+    int port, count, idle = argc == 4 && strcmp(argv[3], "idle") == 0;
+    Connection *all;
+    if (argc != 7 && !idle) {
+        fprintf(stderr, "usage: loadgen PORT CONNECTIONS SIZE SECONDS SERVER_PID WINDOW_MS | PORT CONNECTIONS idle\n");
+        return 2;
+    }
+    port = atoi(argv[1]);
+    count = atoi(argv[2]);
+    size = idle ? 64 : (size_t)atoll(argv[3]);
+    pin_to_last_core();
+    fill_block();
+    epoll_fd = epoll_create1(0);
+    all = connect_all(port, count);
+    warm_up(all, count);
+    if (idle) {
+        char byte;
+        /* the last echoes are in the kernel's hands: the server has nothing more to do */
+        puts("ready");
+        fflush(stdout);
+        while (read(0, &byte, 1) > 0)
+            ;
+        return 0;
+    }
+    measure(atof(argv[4]), (pid_t)atoi(argv[5]), atof(argv[6]));
+    return 0;
+}
