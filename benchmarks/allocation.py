@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import rich.console
 import rich.table
+from harness import RESULTS
 
 import poolio
-from harness import RESULTS
 
 SIZES = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20)
 HELD = 64
@@ -77,9 +77,10 @@ def main(argv: list[str] | None = None) -> int:
             table.add_row(f"{size:,}", *(f"{results[title][name][size]:,.0f}" for name in functions))
         console.print(table)
         unsafe, zeroed = results[title]["alloc_unsafe"], results[title]["bytearray"]
+        factor = max(unsafe.values()) / min(unsafe.values())
         console.print(f"alloc_unsafe / bytearray: {unsafe[64] / zeroed[64]:.2f} at 64 B, "
                       f"{unsafe[65536] / zeroed[65536]:.3f} at 64 KiB; "
-                      f"alloc_unsafe from 16 B to 1 MiB within a factor of {max(unsafe.values()) / min(unsafe.values()):.2f}")
+                      f"alloc_unsafe from 16 B to 1 MiB within a factor of {factor:.2f}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1))
     return 0

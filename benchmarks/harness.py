@@ -1,10 +1,10 @@
 """How are servers driven and compared fairly? Fresh processes, interleaved rounds, one side a core, ratios in a round.
 
 For each cell (message size x connections) there are some rounds; in each, the rows are driven one after another in a
-newly shuffled order, every time a fresh process (a cold heap warms itself when connections close). A row's figure in a round is the 20 % quantile
-of the server's CPU time a message over windows of 20 ms (wider where fewer than ten messages fit into one): these
-machines' cores change speed within a second, and the quantile repeats where the mean does not. Ratios are formed within
-a round; their median, minimum and maximum over the rounds are reported.
+newly shuffled order, every time a fresh process (a cold heap warms itself when connections close). A row's figure in
+a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms (joined where fewer than ten
+messages fit into one): the cores of shared machines change speed within a second, and the quantile repeats where the
+mean does not. Ratios are formed within a round; their median, minimum and maximum over the rounds are reported.
 """
 
 import contextlib
@@ -149,7 +149,7 @@ class Cell:
                 for mine, base in zip(self.loads[row], self.loads[baseline], strict=True)]
 
     def median(self, row: str, name: str) -> float:
-        return statistics.median(getattr(load, name) for load in self.loads[row])
+        return float(statistics.median(getattr(load, name) for load in self.loads[row]))
 
 
 def run_cell(loadgen: pathlib.Path, rows: list[str], cell: Cell, rounds: int, seconds: float,

@@ -11,6 +11,7 @@ keep the view, so there the bytes must be copied before the next read overwrites
 import argparse
 import asyncio
 import contextlib
+import importlib
 import os
 import resource
 import sys
@@ -118,10 +119,7 @@ def main() -> None:
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if row.loop == "uvloop":
-        import uvloop as loops
-    else:
-        import asyncio as loops
+    loops = importlib.import_module(row.loop)
     factory = row.protocol()
     if row.warm_heap:
         bytearray(WARMING_BLOCK_BYTES)

@@ -1,12 +1,13 @@
 """What does an echo server on pooled slices cost, beside what people use today?
 
-Rows: benchmarks/servers.py. Method: benchmarks/harness.py. Results: a table, JSON, and a picture in benchmarks/results/.
+Rows: benchmarks/servers.py. Method: benchmarks/harness.py. Results: a table, JSON, a picture in benchmarks/results/.
 `--quick` takes the cells in QUICK_CELLS only; without it all sizes x connections are measured.
 What it does not show: parsing, TLS, slow peers, several cores, or a network other than loopback.
 """
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -20,13 +21,13 @@ import matplotlib
 import rich.console
 import rich.progress
 import rich.table
-
-import poolio
 from harness import RESULTS, BenchmarkFailed, Cell, build_loadgen, idle_kib, run_cell
 from servers import BASELINE, ROWS
 
+import poolio
+
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 SIZES = (64, 1024, 16384, 65536, 1 << 20)
 CONNECTIONS = (1, 64, 1000)
@@ -38,12 +39,7 @@ def machine() -> dict[str, Any]:
     model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
     versions = {"python": platform.python_version(), "poolio": poolio.__version__}
-    try:
-        import uvloop
-
-        versions["uvloop"] = uvloop.__version__
-    except ImportError:
-        pass
+    versions["uvloop"] = importlib.metadata.version("uvloop")
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "versions": versions,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
@@ -162,8 +158,9 @@ def main(argv: list[str] | None = None) -> int:
         console.print(table_of(cell, args.rows, args.baseline, idle))
     save(cells, args.rows, idle, args)
     draw(cells, args.rows, args.baseline, args.png)
+    clock = cells[0].loads[args.rows[0]][0].clock
     console.print(f"ratio: server CPU a message against '{args.baseline}' in the same round, "
-                  f"median \\[min..max] of {args.rounds}; clock: {cells[0].loads[args.rows[0]][0].clock}; seed {args.seed}")
+                  f"median \\[min..max] of {args.rounds}; clock: {clock}; seed {args.seed}")
     console.print(f"written: {args.json} and {args.png}")
     return 0
 

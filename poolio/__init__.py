@@ -1,6 +1,7 @@
 """Pooled buffers for asyncio, compiled: receive into reused memory, pass slices on without copying.
 
-Memory: `alloc(n)`, `alloc_unsafe(n)`, `from_bytes(data)`, or a `Pool` of your own. Network: `class Echo(poolio.Protocol)`.
+Memory: `alloc(n)`, `alloc_unsafe(n)`, `from_bytes(data)`, or a `Pool` of your own.
+Network: `class Echo(poolio.Protocol)`.
 """
 
 from poolio.buffer import Buffer

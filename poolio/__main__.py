@@ -1,4 +1,4 @@
-"""`python -m poolio bench`: the throughput and allocation benchmarks of the source checkout that this package lies in."""
+"""`python -m poolio bench`: runs the benchmarks of the source checkout that this package lies in."""
 
 import argparse
 import importlib.util
@@ -40,7 +40,7 @@ def run(script: str, arguments: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m poolio", description="Tools that come with poolio.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("bench", add_help=False, help="throughput and allocation benchmarks; --allocation: that one only")
+    commands.add_parser("bench", add_help=False, help="throughput and allocation; --allocation: that one only")
     if len(sys.argv) == 1:
         parser.print_help()
         return 0

@@ -7,7 +7,7 @@ cdef class Buffer:
     cdef char *data
     cdef Py_ssize_t length
     cdef Py_ssize_t exports        # views of this Buffer that are alive
-    cdef bint is_released
+    cdef bint is_alive             # False before a pool has filled it in, and after release()
     cdef SlabStore store
     cdef Buffer root               # the Buffer that is the allocation; None: this one is
     # the allocation; only on a root, valid until holders falls to 0

@@ -27,6 +27,7 @@ from poolio.slab cimport ON_RELEASE, Slab, SlabStore, leave_slab, slab_identity
 from poolio.errors import BufferReleased
 
 cdef extern from "Python.h":
+    object PySeqIter_New(object sequence)
     Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *exc) except? -1
     bint PyIndex_Check(object o)
 
@@ -46,8 +47,8 @@ cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never 
 cdef class Buffer:
     """A contiguous range of pooled bytes.
 
-    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`), by receiving, or by slicing another Buffer;
-    a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last view of one, is
+    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`), by receiving, or by slicing another
+    Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last view of one, is
     dropped or released. Supports the buffer protocol (`memoryview`, `bytes`, sockets, numpy) and takes any bytes-like
     object in slice assignment and comparison.
 
@@ -59,7 +60,7 @@ cdef class Buffer:
         raise TypeError("a Buffer is made by a pool: poolio.alloc(size), poolio.from_bytes(data), ...")
 
     def __dealloc__(self):
-        if not self.is_released:
+        if self.is_alive:
             _let_go(self)
 
     # --- what it is -------------------------------------------------------------------------------------
@@ -98,14 +99,14 @@ cdef class Buffer:
     @property
     def released(self):
         """True after `release()`."""
-        return self.is_released
+        return not self.is_alive
 
     def __len__(self):
         _ensure_alive(self)
         return self.length
 
     def __repr__(self):
-        if self.is_released:
+        if not self.is_alive:
             return "<poolio.Buffer released>"
         state = "frozen" if allocation_of(self).frozen else "writable"
         return f"<poolio.Buffer of {self.length} bytes, {state}, at offset {self.offset}>"
@@ -119,7 +120,7 @@ cdef class Buffer:
         """
         if self.exports > 0:
             raise BufferError(f"cannot release a Buffer while {self.exports} view(s) of it are alive")
-        if not self.is_released:
+        if self.is_alive:
             _let_go(self)
 
     def __enter__(self):
@@ -144,7 +145,7 @@ cdef class Buffer:
     def detach(self):
         """Return a frozen copy in memory of exactly its own size, and release this Buffer.
 
-        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of this Buffer is alive.
+        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of it is alive.
         """
         _ensure_alive(self)
         if self.exports > 0:
@@ -172,6 +173,7 @@ cdef class Buffer:
     cdef Buffer slice_of(self, Py_ssize_t start, Py_ssize_t length):
         cdef Buffer piece = Buffer.__new__(Buffer)
         cdef Buffer allocation = allocation_of(self)
+        piece.is_alive = True
         piece.store = self.store
         piece.root = allocation
         piece.data = self.data + start
@@ -187,11 +189,16 @@ cdef class Buffer:
         _ensure_alive(self)
         if isinstance(key, slice):
             PySlice_Unpack(key, &start, &stop, &step)
+            _ensure_alive(self)    # a bound's __index__ may have released it
             if step != 1:
                 raise ValueError(f"a Buffer slice has step 1, not {step}; copy with bytes(buf)[...] instead")
             length = PySlice_AdjustIndices(self.length, &start, &stop, 1)
             return self.slice_of(start, length)
         return <unsigned char>self.data[_index(self, key)]
+
+    def __iter__(self):
+        _ensure_alive(self)
+        return PySeqIter_New(self)
 
     def __setitem__(self, key, value):
         cdef Py_ssize_t start, stop, step, length
@@ -211,6 +218,9 @@ cdef class Buffer:
         _ensure_writable(self)     # value's __index__ may have released or frozen it
         self.data[start] = <char>number
 
+    def __delitem__(self, key):
+        raise TypeError("a Buffer does not change its size: its bytes cannot be deleted")
+
     def __contains__(self, value):
         cdef Py_ssize_t number
         _ensure_alive(self)
@@ -229,7 +239,10 @@ cdef class Buffer:
         _ensure_alive(self)
         if not PyObject_CheckBuffer(other):
             return NotImplemented
-        PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
+        try:
+            PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
+        except BufferError:        # not contiguous: bytearray does not compare with it either
+            return NotImplemented
         try:
             _ensure_alive(self)
             mine = self.length
@@ -305,10 +318,11 @@ cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     cdef Buffer buf
     try:
         buf = Buffer.__new__(Buffer)
-    except:
+    except BaseException:
         if slab != NULL:
             leave_slab(store, slab)
         raise
+    buf.is_alive = True
     buf.store = store
     buf.slab = slab
     buf.memory = memory
@@ -332,7 +346,7 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
             raise MemoryError(f"the system did not give {size} bytes")
     try:
         buf = new_buffer(store, NULL, memory, size)
-    except:
+    except BaseException:
         if size > 0:
             PyMem_Free(memory)
         raise
@@ -343,12 +357,11 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
 
 cdef void _let_go(Buffer buf) noexcept:
     cdef Buffer allocation = buf.root
-    buf.is_released = True
+    buf.is_alive = False
     buf.data = NULL
-    if buf.store is None:       # __new__ without a pool: it never held anything
-        return
     buf.store.live_buffers -= 1
     if allocation is not None:
+        buf.root = None         # a root that only slices kept in being is dropped with the last of them
         allocation.holders -= 1
         if allocation.holders == 0:
             _end_allocation(allocation)
@@ -395,7 +408,7 @@ cdef void close_range(char *memory, Py_ssize_t size) noexcept:
 
 
 cdef inline int _ensure_alive(Buffer buf) except -1:
-    if buf.is_released:
+    if not buf.is_alive:
         raise BufferReleased("this Buffer was released and can no longer be used")
     return 0
 

@@ -8,7 +8,7 @@ class PoolError(Exception):
 
 
 class PoolExhausted(PoolError, MemoryError):
-    """A pool would exceed its `max_bytes`; the message names the limit and the size asked for."""
+    """A pool would exceed its `max_bytes`; the message names the limit, what is reserved and what was needed."""
 
 
 class BufferReleased(PoolError, ValueError):

@@ -74,8 +74,6 @@ cdef class Pool(SlabStore):
     """
 
     def __init__(self, slab_size=DEFAULT_SLAB_SIZE, zeroing="never", max_bytes=None):
-        if self.all_slabs != NULL:
-            raise RuntimeError("a pool in use cannot be initialised again")
         size = _as_int(slab_size, "slab_size")
         if not MIN_SLAB_SIZE <= size <= MAX_SLAB_SIZE or size % 64:
             raise ValueError(
@@ -86,7 +84,11 @@ cdef class Pool(SlabStore):
         if max_bytes is not None:
             limit = _as_int(max_bytes, "max_bytes")
             if not size <= limit <= PY_SSIZE_T_MAX:
-                raise ValueError(f"max_bytes must hold at least one slab of {size} bytes, not {max_bytes}")
+                raise ValueError(
+                    f"max_bytes must hold at least one slab, so be in {size}..{PY_SSIZE_T_MAX}, not {max_bytes}"
+                )
+        if self.all_slabs != NULL:
+            raise RuntimeError("a pool in use cannot be initialised again")
         self.slab_size = size
         self.small_limit = self.slab_size // 4
         self.zeroing_mode = mode

@@ -99,7 +99,7 @@ cdef class ProtocolCore:
         cdef Buffer buf
         if isinstance(data, Buffer):
             buf = <Buffer>data
-            if buf.is_released:
+            if not buf.is_alive:
                 return buf.tobytes()               # raises BufferReleased
             if not buf.try_freeze():
                 buf.store.copied_bytes += buf.length
@@ -120,8 +120,8 @@ cdef class ProtocolCore:
 class Protocol(ProtocolCore, asyncio.BufferedProtocol):
     """A stream protocol whose `data_received(buf)` gets pooled Buffers; use it as asyncio.Protocol.
 
-    Works on asyncio's, uvloop's and aiofastnet's transports, over TCP, unix sockets and TLS. An idle connection holds no
-    read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None is
+    Works on asyncio's, uvloop's and aiofastnet's transports, over TCP, unix sockets and TLS. An idle connection holds
+    no read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None is
     `poolio.default_pool()`.
 
     An exception from `data_received` closes this connection only and goes to the loop's exception handler.

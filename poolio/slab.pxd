@@ -42,8 +42,8 @@ cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
 cdef class SlabStore:
     # fixed at creation
     cdef readonly Py_ssize_t slab_size
-    cdef Py_ssize_t small_limit       # the largest size carved from a shared slab, inclusive
-    cdef Py_ssize_t max_bytes_or_none # -1: no limit
+    cdef Py_ssize_t small_limit        # the largest size carved from a shared slab, inclusive
+    cdef Py_ssize_t max_bytes_or_none  # -1: no limit
     cdef Zeroing zeroing_mode
     # free memory, most recently used first
     cdef Slab *free_small

@@ -12,6 +12,7 @@ Memory is mapped from the system a slab at a time and not taken from malloc: it 
 whole, and glibc's moving mmap threshold has no say in it.
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -40,6 +41,7 @@ cdef enum:
 ZEROING_NAMES = ("never", "on_alloc", "on_release")
 
 
+@cython.auto_pickle(False)
 cdef class SlabIdentity:
     """What `Buffer.slab` shows: compare it with `is`. It gives no access to the memory."""
 

@@ -59,7 +59,8 @@ def test_wheel_alone_in_an_empty_environment_works(dist, tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     wheel = next(dist.glob("*.whl"))
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel], check=True)
-    listing = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True)
+    listing = subprocess.run([python, "-m", "pip", "list", "--format=freeze"],
+                             check=True, capture_output=True, text=True)
     installed = {line.partition("==")[0] for line in listing.stdout.split()}
     assert installed <= {"pip", "setuptools", "poolio"}
     result = subprocess.run([python, "-c", TRY_IT], check=True, capture_output=True, text=True, cwd=tmp_path)

@@ -6,11 +6,20 @@ import itertools
 import threading
 
 import pytest
+from wires import (
+    BLOCK,
+    LOOPS,
+    WIRES,
+    Checker,
+    allow_descriptors,
+    closed,
+    eventually,
+    listening,
+    pairwise,
+    run,
+)
 
 import poolio
-from wires import (
-    BLOCK, LOOPS, WIRES, Checker, allow_descriptors, closed, eventually, listening, pairwise, run,
-)
 
 SIZES = (1, 64, 4096, 65537, 1 << 20, 8 << 20)
 CONNECTIONS = (1, 10, 100, 1000)

@@ -1,0 +1,29 @@
+from typing import Final, SupportsIndex
+
+from _typeshed import ReadableBuffer
+
+from poolio.buffer import Buffer
+from poolio.errors import BufferReleased, PoolError, PoolExhausted
+from poolio.pool import Pool, Statistics, default_pool
+from poolio.protocol import Protocol
+
+__version__: Final[str]
+__all__ = [
+    "Buffer",
+    "BufferReleased",
+    "Pool",
+    "PoolError",
+    "PoolExhausted",
+    "Protocol",
+    "Statistics",
+    "alloc",
+    "alloc_unpooled",
+    "alloc_unsafe",
+    "default_pool",
+    "from_bytes",
+]
+
+def alloc(size: SupportsIndex) -> Buffer: ...
+def alloc_unsafe(size: SupportsIndex) -> Buffer: ...
+def alloc_unpooled(size: SupportsIndex) -> Buffer: ...
+def from_bytes(data: ReadableBuffer) -> Buffer: ...

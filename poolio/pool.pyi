@@ -1,0 +1,41 @@
+from typing import Final, Literal, NamedTuple, SupportsIndex
+
+from _typeshed import ReadableBuffer
+
+from poolio.buffer import Buffer
+from poolio.slab import SlabStore
+
+DEFAULT_SLAB_SIZE: Final[int]
+
+class Statistics(NamedTuple):
+    live_bytes: int
+    live_allocations: int
+    live_buffers: int
+    reserved_bytes: int
+    oversize_bytes: int
+    unpooled_bytes: int
+    slabs: int
+    slabs_free: int
+    free_bytes: int
+    reuses: int
+    copied_bytes: int
+
+class Pool(SlabStore):
+    def __init__(
+        self,
+        slab_size: SupportsIndex = 262144,
+        zeroing: Literal["never", "on_alloc", "on_release"] = "never",
+        max_bytes: SupportsIndex | None = None,
+    ) -> None: ...
+    @property
+    def zeroing(self) -> Literal["never", "on_alloc", "on_release"]: ...
+    @property
+    def max_bytes(self) -> int | None: ...
+    def alloc(self, size: SupportsIndex) -> Buffer: ...
+    def alloc_unsafe(self, size: SupportsIndex) -> Buffer: ...
+    def alloc_unpooled(self, size: SupportsIndex) -> Buffer: ...
+    def from_bytes(self, data: ReadableBuffer) -> Buffer: ...
+    def trim(self) -> int: ...
+    def statistics(self) -> Statistics: ...
+
+def default_pool() -> Pool: ...

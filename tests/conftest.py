@@ -1,0 +1,38 @@
+"""Pools for the tests. After a test every pool that it made is empty again, and its accounting adds up."""
+
+import gc
+
+import pytest
+
+import poolio
+
+
+@pytest.fixture
+def make_pool():
+    pools = []
+
+    def make(**options):
+        pools.append(poolio.Pool(**options))
+        return pools[-1]
+
+    yield make
+    gc.collect()
+    for pool in pools:
+        pool.check()
+        figures = pool.statistics()
+        assert (figures.live_bytes, figures.live_buffers) == (0, 0)
+
+
+@pytest.fixture(params=("never", "on_alloc", "on_release"))
+def pool(request, make_pool):
+    return make_pool(zeroing=request.param)
+
+
+@pytest.fixture
+def class_capacities():
+    """What each size class reserves: four steps to each doubling, from a quarter of a slab to 16 slabs."""
+    def of(slab_size):
+        bases = [slab_size // 4 << doubling for doubling in range(6)]
+        return [base + step * base // 4 for base in bases for step in (1, 2, 3, 4)]
+
+    return of

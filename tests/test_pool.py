@@ -1,0 +1,425 @@
+"""Pool: kinds of allocation, zeroing modes, sizes, arguments, statistics, threads and lifetimes."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+
+import poolio
+
+SLAB = 262144
+LARGEST_CLASS = 16 * SLAB
+SMALL_SLAB = 4096
+BOUNDARIES = (0, 1, 7, 8, 9, 4096, 16384, 65535, 65536, 65537, LARGEST_CLASS, LARGEST_CLASS + 1)
+NEVER_GIVEN = 1 << 60       # beyond every machine's address space
+zeroing_modes = pytest.mark.parametrize("zeroing", ["on_alloc", "on_release"])
+
+
+def dirty(pool, size):
+    buf = pool.alloc_unsafe(size)
+    buf[:] = b"\xa5" * size
+
+
+def address_of(buf):
+    return ctypes.addressof(ctypes.c_char.from_buffer(buf))
+
+
+def look(address, size):
+    """The bytes in memory that is nobody's; an address sanitizer is told first."""
+    unpoison = getattr(ctypes.CDLL(None), "__asan_unpoison_memory_region", None)
+    if unpoison is not None:
+        unpoison(ctypes.c_void_p(address), ctypes.c_size_t(size))
+    return ctypes.string_at(address, size)
+
+
+@pytest.mark.parametrize("size", BOUNDARIES)
+def test_alloc_on_dirty_memory_is_zero(pool, size):
+    dirty(pool, size)
+    buf = pool.alloc(size)
+    assert bytes(buf) == bytes(size)
+
+
+def test_alloc_at_every_class_boundary_is_zero(make_pool, class_capacities):
+    pool = make_pool(slab_size=SMALL_SLAB)
+    for capacity in class_capacities(SMALL_SLAB):
+        for size in (capacity - 1, capacity, capacity + 1):
+            dirty(pool, size)
+            assert bytes(pool.alloc(size)) == bytes(size)
+
+
+def test_alloc_larger_than_what_was_dirtied_is_zero(pool):
+    dirty(pool, 66_000)
+    assert bytes(pool.alloc(80_000)) == bytes(80_000)
+    dirty(pool, 10)
+    assert bytes(pool.alloc(65536)) == bytes(65536)
+
+
+def test_alloc_beside_a_dirty_neighbour_is_zero(pool):
+    first = pool.from_bytes(b"\xff" * 9)
+    second, third = pool.alloc(9), pool.alloc_unsafe(9)
+    third[:] = b"\xff" * 9
+    assert (bytes(second), bytes(first)) == (bytes(9), b"\xff" * 9)
+
+
+@zeroing_modes
+@pytest.mark.parametrize("size", BOUNDARIES)
+def test_alloc_unsafe_zeroing_pool_on_dirty_memory_is_zero(make_pool, zeroing, size):
+    pool = make_pool(zeroing=zeroing)
+    dirty(pool, size)
+    assert bytes(pool.alloc_unsafe(size)) == bytes(size)
+
+
+@zeroing_modes
+def test_alloc_unsafe_zeroing_pool_at_every_class_boundary_is_zero(make_pool, class_capacities, zeroing):
+    pool = make_pool(slab_size=SMALL_SLAB, zeroing=zeroing)
+    for capacity in class_capacities(SMALL_SLAB):
+        for size in (capacity - 1, capacity, capacity + 1):
+            dirty(pool, size)
+            assert bytes(pool.alloc_unsafe(size)) == bytes(size)
+
+
+def test_alloc_unsafe_never_reuses_memory_without_zeroing(make_pool, monkeypatch):
+    monkeypatch.delenv("POOLIO_ZERO_FILL", raising=False)
+    pool = make_pool(zeroing="never")
+    dirty(pool, 64)
+    assert bytes(pool.alloc_unsafe(64)) in (b"\xa5" * 64, b"\xdd" * 64)    # 0xDD: a debug build overwrites
+
+
+def test_wipe_after_root_dropped_first(make_pool):
+    pool = make_pool(zeroing="on_release")
+    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
+    address, piece = address_of(root), root[6:12]
+    del root
+    assert look(address, 12) == b"secretsecret"
+    del piece
+    assert look(address, 60) == bytes(60)
+    assert neighbour == b"neighbour"
+
+
+def test_wipe_after_slice_dropped_first(make_pool):
+    pool = make_pool(zeroing="on_release")
+    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
+    address, piece = address_of(root), root[6:12]
+    del piece
+    assert look(address, 60) == b"secret" * 10
+    del root
+    assert look(address, 60) == bytes(60)
+    assert neighbour == b"neighbour"
+
+
+def test_wipe_after_view_dropped_last(make_pool):
+    pool = make_pool(zeroing="on_release")
+    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
+    address, view = address_of(root), memoryview(root[6:12])
+    del root
+    assert bytes(view) == b"secret"
+    assert look(address, 60) == b"secret" * 10
+    del view
+    assert look(address, 60) == bytes(60)
+    assert neighbour == b"neighbour"
+
+
+def test_wipe_after_all_released_while_objects_live(make_pool):
+    pool = make_pool(zeroing="on_release")
+    root = pool.from_bytes(b"secret" * 10)
+    address, piece = address_of(root), root[6:12]
+    root.release()
+    assert look(address, 12) == b"secretsecret"
+    piece.release()
+    assert look(address, 60) == bytes(60)
+    assert (root.released, piece.released) == (True, True)
+
+
+def test_wipe_after_only_slice_released_and_root_dropped(make_pool):
+    pool = make_pool(zeroing="on_release")
+    root = pool.from_bytes(b"secret" * 10)
+    address, piece = address_of(root), root[6:12]
+    del root
+    piece.release()
+    assert look(address, 60) == bytes(60)
+    assert piece.released
+
+
+def test_wipe_of_size_class_memory(make_pool):
+    pool = make_pool(zeroing="on_release")
+    buf = pool.from_bytes(b"s" * 100_000)
+    address = address_of(buf)
+    del buf
+    assert look(address, 100_000) == bytes(100_000)
+
+
+def test_wipe_of_frozen_and_detached(make_pool):
+    pool = make_pool(zeroing="on_release")
+    neighbour, buf = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret")
+    address = address_of(buf)
+    kept = buf.freeze().detach()
+    assert look(address, 6) == bytes(6)
+    assert (kept, neighbour) == (b"secret", b"neighbour")
+
+
+@pytest.mark.parametrize("value, before, after", [
+    ("1", "never", "on_alloc"), ("yes", "never", "on_alloc"), ("1", "on_alloc", "on_alloc"),
+    ("1", "on_release", "on_release"), ("0", "never", "never"), ("", "never", "never"),
+])
+def test_zero_fill_variable_raises_never_only(value, before, after):
+    code = f"import poolio; print(poolio.Pool(zeroing={before!r}).zeroing, poolio.default_pool().zeroing)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=os.environ | {"POOLIO_ZERO_FILL": value})
+    assert done.stdout.split() == [after, "never" if value in ("", "0") else "on_alloc"]
+
+
+def test_zero_fill_variable_set_memory_is_zero(make_pool, monkeypatch):
+    monkeypatch.setenv("POOLIO_ZERO_FILL", "1")
+    pool = make_pool(zeroing="never")
+    dirty(pool, 4096)
+    assert bytes(pool.alloc_unsafe(4096)) == bytes(4096)
+
+
+@pytest.mark.parametrize("kind", ["alloc", "alloc_unsafe", "alloc_unpooled"])
+def test_size_zero_is_empty_and_holds_no_slab(pool, kind):
+    buf = getattr(pool, kind)(0)
+    assert (len(buf), buf.nbytes, buf.slab, buf.offset, bytes(buf)) == (0, 0, None, 0, b"")
+    assert (buf[:], list(buf)) == (b"", [])
+    assert bytes(memoryview(buf)) == b""
+    assert pool.statistics().slabs == 0
+
+
+@pytest.mark.parametrize("kind", ["alloc", "alloc_unsafe", "alloc_unpooled"])
+@pytest.mark.parametrize("size", [-1, -(2**70), 2**62, 2**63, 2**64, 10**30])
+def test_size_out_of_range_raises_naming_it(pool, kind, size):
+    with pytest.raises(ValueError, match=rf"size.*{size}\b"):
+        getattr(pool, kind)(size)
+    pool.check()
+
+
+@pytest.mark.parametrize("kind", ["alloc", "alloc_unsafe", "alloc_unpooled"])
+@pytest.mark.parametrize("size", [1.0, "5", None, b"5", [1]])
+def test_size_of_other_type_raises_naming_type(pool, kind, size):
+    with pytest.raises(TypeError, match=rf"size.*{type(size).__name__}"):
+        getattr(pool, kind)(size)
+
+
+def test_size_with_index_method_is_taken(pool):
+    class Seven:
+        def __index__(self):
+            return 7
+    assert len(pool.alloc(Seven())) == 7
+
+
+def test_size_whose_index_raises_passes_error_on(pool):
+    class Broken:
+        def __index__(self):
+            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        pool.alloc(Broken())
+
+
+@pytest.mark.parametrize("kind", ["alloc", "alloc_unsafe", "alloc_unpooled"])
+def test_size_beyond_system_raises_memory_error_and_loses_nothing(pool, kind):
+    held = pool.from_bytes(b"held")
+    before = pool.statistics()
+    with pytest.raises(MemoryError, match=str(NEVER_GIVEN)) as caught:
+        getattr(pool, kind)(NEVER_GIVEN)
+    assert not isinstance(caught.value, poolio.PoolExhausted)
+    pool.check()
+    assert (pool.statistics(), held) == (before, b"held")
+
+
+def test_alloc_unpooled_is_zero_and_in_no_slab(pool):
+    dirty(pool, 1000)
+    buf = pool.alloc_unpooled(1000)
+    assert (buf.slab, buf.offset, bytes(buf)) == (None, 0, bytes(1000))
+    figures = pool.statistics()
+    assert (figures.unpooled_bytes, figures.live_bytes) == (1000, 1000)
+    del buf
+    assert pool.statistics().unpooled_bytes == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytearray(b"abc"), memoryview(b"view"), b"y" * 70_000])
+def test_from_bytes_copies_and_stays_writable(pool, data):
+    buf = pool.from_bytes(data)
+    assert buf == data
+    assert not buf.readonly
+    assert pool.from_bytes(buf) == data
+
+
+def test_from_bytes_of_mutable_source_is_a_copy(pool):
+    source = bytearray(b"abc")
+    buf = pool.from_bytes(source)
+    source[0] = ord("z")
+    assert buf == b"abc"
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, [1]])
+def test_from_bytes_of_no_bytes_like_raises(pool, data):
+    with pytest.raises(TypeError):
+        pool.from_bytes(data)
+
+
+@pytest.mark.parametrize("slab_size", [0, -4096, 4032, 4095, 4097, (1 << 30) + 64, 2**64])
+def test_pool_slab_size_out_of_range_raises_naming_it(slab_size):
+    with pytest.raises(ValueError, match=rf"slab_size.*{slab_size}\b"):
+        poolio.Pool(slab_size=slab_size)
+
+
+@pytest.mark.parametrize("options", [
+    {"slab_size": 4096.0}, {"slab_size": None}, {"max_bytes": "1"}, {"max_bytes": 1e9},
+])
+def test_pool_argument_of_other_type_raises_naming_it(options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        poolio.Pool(**options)
+
+
+@pytest.mark.parametrize("max_bytes", [0, -1, SLAB - 1, 2**64])
+def test_pool_max_bytes_out_of_range_raises_naming_it(max_bytes):
+    with pytest.raises(ValueError, match=rf"max_bytes.*{max_bytes}\b"):
+        poolio.Pool(max_bytes=max_bytes)
+
+
+@pytest.mark.parametrize("zeroing", ["", "always", None, 1, b"never"])
+def test_pool_unknown_zeroing_raises_naming_choices(zeroing):
+    with pytest.raises(ValueError, match="never, on_alloc, on_release"):
+        poolio.Pool(zeroing=zeroing)
+
+
+def test_pool_unknown_argument_raises():
+    with pytest.raises(TypeError):
+        poolio.Pool(size=1)
+
+
+def test_pool_smallest_limits_are_taken(make_pool):
+    pool = make_pool(slab_size=4096, max_bytes=4096)
+    assert (pool.slab_size, pool.max_bytes) == (4096, 4096)
+    assert pool.alloc_unsafe(1024).nbytes == 1024
+
+
+def test_pool_initialised_again_in_use_raises(pool):
+    held = pool.from_bytes(b"held")
+    with pytest.raises(RuntimeError):
+        pool.__init__(slab_size=4096)
+    assert (pool.slab_size, held) == (SLAB, b"held")
+
+
+def test_pool_initialised_again_from_its_own_argument_raises(make_pool):
+    pool = make_pool(slab_size=4096)
+
+    class Allocates:
+        def __index__(self):
+            pool.alloc_unsafe(8).release()
+            return SLAB
+    with pytest.raises(RuntimeError):
+        pool.__init__(slab_size=Allocates())
+    assert pool.slab_size == 4096
+
+
+def test_pool_never_initialised_does_not_crash():
+    pool = poolio.Pool.__new__(poolio.Pool)
+    buf = pool.alloc(100)
+    assert (bytes(buf), pool.trim()) == (bytes(100), 0)
+    pool.check()
+
+
+def test_pool_dropped_before_its_buffers_memory_stays():
+    pool = poolio.Pool()
+    gone = weakref.ref(pool)
+    small, large, own = pool.from_bytes(b"s"), pool.from_bytes(b"l" * 70_000), pool.alloc_unpooled(3)
+    del pool
+    assert small.pool is gone()
+    assert (small, large, own) == (b"s", b"l" * 70_000, bytes(3))
+    del small, large, own
+    assert gone() is None
+
+
+def test_pool_subclassed_works():
+    class Named(poolio.Pool):
+        name = "mine"
+    pool = Named(slab_size=SMALL_SLAB)
+    buf = pool.alloc(5)
+    assert (buf.pool.name, len(buf)) == ("mine", 5)
+
+
+def test_pool_repr_shows_figures(make_pool):
+    pool = make_pool(zeroing="on_release")
+    held = pool.alloc(5)
+    assert repr(pool) == "<poolio.Pool of 262144-byte slabs, zeroing on_release, 5 bytes live in 262144>"
+    held.release()
+
+
+def test_default_pool_is_one_and_serves_module_functions():
+    pool = poolio.default_pool()
+    assert pool is poolio.default_pool()
+    for buf in (poolio.alloc(3), poolio.alloc_unsafe(3), poolio.alloc_unpooled(3), poolio.from_bytes(b"abc")):
+        assert (buf.pool, len(buf)) == (pool, 3)
+
+
+def test_buffers_dropped_in_another_thread_return_to_pool(pool):
+    held = [pool.alloc_unsafe(size) for size in (1, 4096, 70_000, LARGEST_CLASS + 1)]
+    held += [held[1][5:9], pool.alloc_unpooled(9)]
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    pool.check()
+    assert pool.statistics().live_bytes == 0
+
+
+def test_two_threads_allocating_share_no_memory(pool):
+    failures = []
+
+    def work(mark):
+        for number in range(2_000):
+            size = number % 300
+            buf = pool.from_bytes(mark * size)
+            piece = buf[size // 2:]
+            del buf
+            if bytes(piece) != mark * len(piece):
+                failures.append((mark, number))
+    threads = [threading.Thread(target=work, args=(mark,)) for mark in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_statistics_is_a_frozen_record(pool):
+    figures = pool.statistics()
+    assert isinstance(figures, poolio.Statistics)
+    assert set(figures) == {0}
+    with pytest.raises(AttributeError):
+        figures.live_bytes = 1
+
+
+def test_statistics_of_every_kind_add_up(pool):
+    small, large, own = pool.alloc_unsafe(100), pool.alloc_unsafe(100_000), pool.alloc_unpooled(7)
+    huge, piece = pool.alloc_unsafe(LARGEST_CLASS + 1), small[3:5]
+    figures = pool.statistics()
+    assert figures.live_bytes == len(small) + len(large) + len(own) + len(huge)
+    assert (figures.live_allocations, figures.live_buffers) == (4, 5)
+    assert figures.reserved_bytes == small.slab.capacity + large.slab.capacity
+    assert (figures.oversize_bytes, figures.unpooled_bytes) == (len(huge), len(own))
+    assert (figures.slabs, figures.slabs_free, figures.free_bytes) == (3, 0, 0)
+    assert (figures.reuses, figures.copied_bytes, len(piece)) == (0, 0, 2)
+
+
+def test_statistics_after_drops_and_detach_add_up(pool):
+    small, large, own = pool.alloc_unsafe(100), pool.alloc_unsafe(100_000), pool.alloc_unpooled(7)
+    class_bytes = large.slab.capacity
+    del large, own
+    kept, small = small[3:5].detach(), None
+    figures = pool.statistics()
+    assert (figures.live_bytes, figures.live_allocations, figures.live_buffers) == (2, 1, 1)
+    assert figures.reserved_bytes == SLAB + class_bytes
+    assert (figures.slabs, figures.slabs_free, figures.free_bytes) == (2, 1, class_bytes)
+    assert (figures.unpooled_bytes, figures.copied_bytes, figures.reuses) == (2, len(kept), 1)
+
+
+def test_statistics_empty_allocations_are_counted(pool):
+    empty = pool.alloc(0)
+    figures = pool.statistics()
+    assert (figures.live_allocations, figures.live_buffers, figures.live_bytes) == (1, 1, 0)
+    empty.release()
+    assert pool.statistics().live_allocations == 0
