@@ -48,9 +48,9 @@ cdef class Buffer:
     """A contiguous range of pooled bytes.
 
     Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`), by receiving, or by slicing another
-    Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last view of one, is
-    dropped or released. Supports the buffer protocol (`memoryview`, `bytes`, sockets, numpy) and takes any bytes-like
-    object in slice assignment and comparison.
+    Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last
+    view of one, is dropped or released. Supports the buffer protocol (`memoryview`, `bytes`, sockets, numpy) and
+    takes any contiguous bytes-like object in slice assignment and comparison.
 
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation. Frozen Buffers hash
     like the equal `bytes`. Using a released Buffer raises BufferReleased (a ValueError).
