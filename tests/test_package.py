@@ -29,7 +29,7 @@ print(folder)
 def dist(tmp_path_factory):
     """A clean copy of the sources (no build products), and what `python -m build` makes of it."""
     source = tmp_path_factory.mktemp("source")
-    ignore = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "results")
+    ignore = shutil.ignore_patterns("*.so", "__pycache__", "results")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=ignore)
