@@ -51,7 +51,7 @@ sanitize:
 	test -x $(SANITIZE)/bin/python || $(PYTHON) -m venv $(SANITIZE)
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 PYTHONMALLOC=malloc POOLIO_BUILD=sanitize \
+		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc POOLIO_BUILD=sanitize \
 		$(SANITIZE)/bin/pytest -m "not full" -p no:cacheprovider --deselect tests/test_package.py
 
 dist: $(STAMP)test
