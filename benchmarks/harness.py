@@ -2,9 +2,11 @@
 
 For each cell (message size x connections) there are some rounds; in each, the rows are driven one after another in a
 newly shuffled order, every time a fresh process (a cold heap warms itself when connections close). A row's figure in
-a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms (joined where fewer than ten
-messages fit into one): the cores of shared machines change speed within a second, and the quantile repeats where the
-mean does not. Ratios are formed within a round; their median, minimum and maximum over the rounds are reported.
+a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms: the cores of shared machines
+change speed within a second, and the quantile repeats where the mean does not. Windows are joined until each holds ten
+messages and one for each connection, as the work on a message may fall into an earlier window than its last byte; if
+not even one such window fits into the time, the figure is the mean. Ratios are formed within a round; their median,
+minimum and maximum over the rounds are reported.
 """
 
 import contextlib
@@ -15,7 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -40,30 +42,39 @@ def build_loadgen() -> pathlib.Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchmarkFailed("the load generator is compiled: install a C compiler (cc, gcc or clang)")
-    subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+    result = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, text=True)
+    if result.returncode:
+        raise BenchmarkFailed(f"the load generator does not compile: {result.stderr}")
     return program
 
 
 class Server:
-    """One row's server process."""
+    """One row's server process. What it says on standard error goes to a file: a full pipe would stop it."""
 
     def __init__(self, row: str) -> None:
         self.row = row
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by stop)
         self.process = subprocess.Popen(
             [sys.executable, HERE / "servers.py", row],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+
+    def wait_until_serving(self) -> None:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise BenchmarkFailed(f"{row} did not start: {self.process.communicate()[1]}")
+            raise BenchmarkFailed(f"{self.row} did not start: {self.said()}")
         self.port = int(line)
         self.started_kib = self.memory_kib("VmRSS")
+
+    def said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()[-4000:] or "(nothing on standard error)"
 
     def memory_kib(self, name: str) -> int:
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1])
-        raise BenchmarkFailed(f"{self.row} has ended: /proc shows no {name}")
+        raise BenchmarkFailed(f"{self.row} has ended: {self.said()}")
 
     def stop(self) -> None:
         try:
@@ -71,12 +82,14 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
+        self.errors.close()
 
 
 @contextlib.contextmanager
 def serving(row: str) -> Iterator[Server]:
     server = Server(row)
     try:
+        server.wait_until_serving()
         yield server
     finally:
         server.stop()
@@ -93,8 +106,9 @@ class Load:
     clock: str
 
 
-def cpu_us_a_message(windows: list[tuple[int, int]]) -> float:
+def cpu_us_a_message(windows: list[tuple[int, int]], connections: int) -> float:
     """The quantile over windows; neighbours are joined until each holds enough messages."""
+    enough = max(ENOUGH_MESSAGES, connections)
     total = sum(messages for messages, _ in windows)
     if not total:
         raise BenchmarkFailed("no message was echoed in the measured time; give more --seconds")
@@ -102,7 +116,7 @@ def cpu_us_a_message(windows: list[tuple[int, int]]) -> float:
     messages = cpu = 0
     for more_messages, more_cpu in windows:
         messages, cpu = messages + more_messages, cpu + more_cpu
-        if messages >= ENOUGH_MESSAGES:
+        if messages >= enough:
             figures.append(cpu / messages / 1e3)
             messages = cpu = 0
     if not figures:
@@ -112,11 +126,12 @@ def cpu_us_a_message(windows: list[tuple[int, int]]) -> float:
 
 def drive(loadgen: pathlib.Path, server: Server, size: int, connections: int, seconds: float) -> Load:
     command = [loadgen, server.port, connections, size, seconds, server.process.pid, WINDOW_MS]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds + 60)
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)  # it has a deadline of its own
     if result.returncode:
-        raise BenchmarkFailed(f"{server.row}, {size} bytes, {connections} connections: {result.stderr}")
+        raise BenchmarkFailed(f"{server.row}, {size} bytes, {connections} connections: {result.stderr}"
+                              f"the server said: {server.said()}")
     answer = json.loads(result.stdout)
-    return Load(answer["messages"] / answer["seconds"], cpu_us_a_message(answer["windows"]),
+    return Load(answer["messages"] / answer["seconds"], cpu_us_a_message(answer["windows"], connections),
                 answer["p50_us"], answer["p99_us"], answer["clock"])
 
 
@@ -128,8 +143,8 @@ def idle_kib(loadgen: pathlib.Path, row: str) -> float:
         assert client.stdout is not None
         try:
             if client.stdout.readline() != "ready\n":
-                raise BenchmarkFailed(f"{row}, idle connections: {client.communicate()[1]}")
-            time.sleep(0.05)  # the last echoes leave the server
+                raise BenchmarkFailed(f"{row}, idle connections: {client.communicate()[1]}"
+                                      f"the server said: {server.said()}")
             return (server.memory_kib("VmRSS") - server.started_kib) / IDLE_CONNECTIONS
         finally:
             client.communicate()
@@ -142,7 +157,8 @@ class Cell:
     size: int
     connections: int
     loads: dict[str, list[Load]] = field(default_factory=dict)
-    peak_kib: dict[str, int] = field(default_factory=dict)
+    peak_kib: dict[str, int] = field(default_factory=dict)  # the highest, whole process
+    grown_kib: dict[str, int] = field(default_factory=dict)  # of that, since it began to serve
 
     def ratios(self, row: str, baseline: str) -> list[float]:
         return [mine.cpu_us / base.cpu_us
@@ -156,10 +172,12 @@ def run_cell(loadgen: pathlib.Path, rows: list[str], cell: Cell, rounds: int, se
              shuffle: random.Random, advance: Callable[[str], None]) -> None:
     cell.loads = {row: [] for row in rows}
     cell.peak_kib = dict.fromkeys(rows, 0)
+    cell.grown_kib = dict.fromkeys(rows, 0)
     for _ in range(rounds):
         for row in shuffle.sample(rows, len(rows)):
             advance(f"{cell.size} B x {cell.connections}: {row}")
             with serving(row) as server:
                 cell.loads[row].append(drive(loadgen, server, cell.size, cell.connections, seconds))
-                grown = server.memory_kib("VmHWM") - server.started_kib
-            cell.peak_kib[row] = max(grown, cell.peak_kib[row])
+                peak = server.memory_kib("VmHWM")
+            cell.peak_kib[row] = max(peak, cell.peak_kib[row])
+            cell.grown_kib[row] = max(peak - server.started_kib, cell.grown_kib[row])

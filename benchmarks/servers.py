@@ -5,7 +5,8 @@ connection, so no queue grows beyond it. The server pins itself to the first all
 
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
-keep the view, so there the bytes must be copied before the next read overwrites them.
+keep the view, so there a bytearray of which something is still unsent is left to the transport and replaced. Nothing
+is copied that needs no copy.
 """
 
 import argparse
@@ -51,6 +52,9 @@ class FreshBytearrayEcho(asyncio.BufferedProtocol):
 class OwnBytearrayEcho(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.make_buffer()
+
+    def make_buffer(self) -> None:
         self.buffer = bytearray(OWN_BUFFER_BYTES)
         self.view = memoryview(self.buffer)
 
@@ -58,8 +62,9 @@ class OwnBytearrayEcho(asyncio.BufferedProtocol):
         return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        received = self.view[:nbytes]
-        self.transport.write(bytes(received) if TRANSPORT_KEEPS_VIEWS else received)
+        self.transport.write(self.view[:nbytes])
+        if TRANSPORT_KEEPS_VIEWS and self.transport.get_write_buffer_size():
+            self.make_buffer()
 
 
 class PooledEcho(poolio.Protocol):

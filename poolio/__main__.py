@@ -26,8 +26,8 @@ def bench(arguments: list[str]) -> int:
         print(f"poolio bench: {reason}", file=sys.stderr)
         return 2
     sys.path.insert(0, str(BENCHMARKS))
-    if arguments[:1] == ["--allocation"]:
-        return run("allocation.py", arguments[1:])
+    if "--allocation" in arguments:
+        return run("allocation.py", [argument for argument in arguments if argument != "--allocation"])
     status = run("throughput.py", arguments)
     return status or run("allocation.py", [])
 
