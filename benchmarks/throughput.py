@@ -91,7 +91,7 @@ def draw(cells: list[Cell], rows: list[str], baseline: str, path: pathlib.Path) 
     for axis in axes.flat[len(cells):]:
         axis.set_visible(False)
     axes[0][0].invert_yaxis()
-    figure.suptitle(f"Echo: server CPU a message relative to '{baseline}' (less is better; whiskers: all rounds)")
+    figure.suptitle(f"Echo: server CPU a message relative to\n'{baseline}' (less is better; whiskers: all rounds)")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 

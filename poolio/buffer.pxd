@@ -23,6 +23,9 @@ cdef class Buffer:
     cdef bint try_freeze(self) noexcept
 
 
+cdef void fill_view(
+    Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
+) noexcept
 cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size)
 cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed)
 cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept

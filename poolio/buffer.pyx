@@ -291,23 +291,30 @@ cdef class Buffer:
         else:
             allocation.writable_exports += 1
         self.exports += 1
-        view.buf = self.data
-        view.obj = self
-        view.len = self.length
-        view.itemsize = 1
-        view.readonly = allocation.frozen
-        view.ndim = 1
-        view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
-        view.shape = &self.length if flags & PyBUF_ND else NULL
-        view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
-        view.suboffsets = NULL
-        view.internal = NULL
+        fill_view(view, self, self.data, &self.length, allocation.frozen, flags)
 
     def __releasebuffer__(self, Py_buffer *view):
         cdef Buffer allocation = allocation_of(self)
         self.exports -= 1
         if not view.readonly:
             allocation.writable_exports -= 1
+
+
+cdef void fill_view(
+    Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
+) noexcept:
+    """Describe contiguous bytes to a consumer of the buffer protocol. LIFETIME of data and length: the owner's."""
+    view.buf = data
+    view.obj = owner
+    view.len = length[0]
+    view.itemsize = 1
+    view.readonly = readonly
+    view.ndim = 1
+    view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
+    view.shape = length if flags & PyBUF_ND else NULL
+    view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+    view.suboffsets = NULL
+    view.internal = NULL
 
 
 cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):

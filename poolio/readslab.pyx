@@ -21,13 +21,9 @@ from cpython.object cimport PyObject
 
 from weakref import WeakValueDictionary
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
-
-from poolio.buffer cimport Buffer, close_range, new_buffer, open_range
+from poolio.buffer cimport Buffer, close_range, fill_view, new_buffer, open_range
 from poolio.pool cimport Pool
 from poolio.slab cimport Slab, aligned, begin_carving, end_carving, leave_slab
-
-cdef char *UNSIGNED_BYTE = b"B"
 
 # (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
 cdef object _read_slabs = WeakValueDictionary()
@@ -58,17 +54,7 @@ cdef class Reservation:
         if not self.is_open:
             raise BufferError("this room was filled or given up; ask get_buffer() again")
         self.exports += 1
-        view.buf = self.data
-        view.obj = self
-        view.len = self.length
-        view.itemsize = 1
-        view.readonly = False
-        view.ndim = 1
-        view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
-        view.shape = &self.length if flags & PyBUF_ND else NULL
-        view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
-        view.suboffsets = NULL
-        view.internal = NULL
+        fill_view(view, self, self.data, &self.length, False, flags)
 
     def __releasebuffer__(self, Py_buffer *view):
         self.exports -= 1
