@@ -2,8 +2,8 @@
 #   make test     all tests                      make bench      the quick throughput benchmark
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
 #   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make test-full   every loop x wire x size x connections x zeroing mode (hours)
-#   make bench-full  every cell of the benchmark (about an hour)
+#   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
+#   make bench-full  every cell of the benchmark (15 instead of 3)
 #   make dist     sdist and wheel
 
 PYTHON ?= python3
