@@ -20,7 +20,7 @@ from poolio.pool cimport Pool, default_pool
 from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
 
 # Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
-# They cost the same at 8 KiB (benchmarks/writeform.py); half of that, because the copy also takes room in the cache.
+# They cost the same at 8 to 11 KiB (benchmarks/writeform.py); half of that: the copy also takes room in the cache.
 cdef Py_ssize_t COPY_UP_TO = 4096
 
 
