@@ -5,7 +5,8 @@ from poolio.pool cimport Pool
 from poolio.slab cimport Slab, SlabStore
 
 cdef class Reservation:
-    # the room; NULL and 0 once filled or ended. LIFETIME of data: while `slab` is held
+    # the room; data is NULL once filled or ended, length stays, as views that are alive point to it.
+    # LIFETIME of data: while `slab` is held
     cdef char *data
     cdef Py_ssize_t length
     cdef bint is_open
@@ -23,6 +24,7 @@ cdef class ReadSlab:
     cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
 
     cdef Reservation reserve(self)
+    cdef void _give_up_latest(self) noexcept
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
 
 

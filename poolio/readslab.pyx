@@ -42,7 +42,7 @@ cdef class Reservation:
         _end(self)
 
     def __len__(self):
-        return self.length
+        return self.length if self.is_open else 0
 
     def __getitem__(self, key):
         return memoryview(self)[key]
@@ -109,7 +109,7 @@ cdef class ReadSlab:
         open_range(room.data, room.length)
         return room
 
-    def _give_up_latest(self):
+    cdef void _give_up_latest(self) noexcept:
         if self.latest is None or not self.latest.is_open:
             return
         if self.latest.exports == 0:
