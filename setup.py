@@ -17,12 +17,15 @@ VARIANTS = ("release", "debug", "sanitize", "coverage")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
-MODULES = ("slab", "buffer", "pool", "readslab", "protocol")
+MODULES = ("slab", "allocation", "numbers", "buffer", "pool", "readslab", "protocol")
 CHECKED = VARIANT != "release"
 
 DIRECTIVES = {
     "language_level": 3,
+    "binding": False,                       # plain method descriptors: 4 ns less a call on CPython 3.11
     "embedsignature": True,
+    "embedsignature.format": "clinic",      # what inspect.signature() reads
+    "auto_pickle": False,
     "boundscheck": CHECKED,
     "wraparound": False,
     "cdivision": not CHECKED,
@@ -39,9 +42,9 @@ COMPILE = {
     "coverage": ["-O0"],
 }[VARIANT]
 LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
-MACROS = [("CYTHON_TRACE", "1")] if VARIANT == "coverage" else []
-if VARIANT in ("debug", "sanitize"):
-    MACROS.append(("POOLIO_DEBUG_BUILD", "1"))
+MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
+if VARIANT == "coverage":
+    MACROS.append(("CYTHON_TRACE", "1"))
 
 setup(
     ext_modules=cythonize(
@@ -49,7 +52,7 @@ setup(
             Extension(
                 f"poolio.{name}",
                 [f"poolio/{name}.pyx"],
-                depends=["poolio/_memory.h"],
+                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search")],
                 include_dirs=["poolio"],
                 define_macros=MACROS,
                 extra_compile_args=COMPILE,

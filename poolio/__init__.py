@@ -4,6 +4,8 @@ Memory: `alloc(n)`, `alloc_unsafe(n)`, `from_bytes(data)`, or a `Pool` of your o
 Network: `class Echo(poolio.Protocol)`.
 """
 
+import sys
+
 from poolio.buffer import Buffer
 from poolio.errors import BufferReleased, PoolError, PoolExhausted
 from poolio.pool import Pool, Statistics, default_pool
@@ -21,12 +23,18 @@ __all__ = [
     "alloc",
     "alloc_unpooled",
     "alloc_unsafe",
+    "concat",
     "default_pool",
     "from_bytes",
 ]
+
+# Nothing here locks: the GIL does. Importing poolio switches it on in a free-threaded build, unless that was forbidden.
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    raise ImportError("poolio needs the GIL: run this free-threaded Python without PYTHON_GIL=0 and -X gil=0")
 
 # Bound methods of the default pool, so that the module's names cost no call of their own.
 alloc = default_pool().alloc
 alloc_unsafe = default_pool().alloc_unsafe
 alloc_unpooled = default_pool().alloc_unpooled
+concat = default_pool().concat
 from_bytes = default_pool().from_bytes

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Final, SupportsIndex
 
 from _typeshed import ReadableBuffer
@@ -19,6 +20,7 @@ __all__ = [
     "alloc",
     "alloc_unpooled",
     "alloc_unsafe",
+    "concat",
     "default_pool",
     "from_bytes",
 ]
@@ -26,4 +28,5 @@ __all__ = [
 def alloc(size: SupportsIndex) -> Buffer: ...
 def alloc_unsafe(size: SupportsIndex) -> Buffer: ...
 def alloc_unpooled(size: SupportsIndex) -> Buffer: ...
+def concat(buffers: Iterable[ReadableBuffer]) -> Buffer: ...
 def from_bytes(data: ReadableBuffer) -> Buffer: ...

@@ -1,13 +1,20 @@
-"""`python -m poolio bench`: runs the benchmarks of the source checkout that this package lies in."""
+"""`python -m poolio`: the benchmarks of the source checkout that this package lies in, and what this build is."""
 
 import argparse
 import importlib.util
+import os
 import pathlib
+import platform
 import runpy
 import sys
 
+import poolio
+from poolio.pool import DEFAULT_SLAB_SIZE
+from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
+
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 NEEDED = ("rich", "matplotlib", "uvloop")
+VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 
 def missing() -> str | None:
@@ -37,15 +44,45 @@ def run(script: str, arguments: list[str]) -> int:
     return int(main(arguments))
 
 
+def info() -> int:
+    pool = poolio.default_pool()
+    sections: dict[str, dict[str, object]] = {
+        "build": {
+            "poolio": f"{poolio.__version__}, {BUILD_VARIANT}",
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "environment": {name: os.environ.get(name, "(not set)") for name in VARIABLES},
+        "limits, bytes": {
+            "slab size": f"{DEFAULT_SLAB_SIZE:,} by default, {MIN_SLAB_SIZE:,} to {MAX_SLAB_SIZE:,}",
+            "carved from a slab": f"up to {DEFAULT_SLAB_SIZE // 4:,}",
+            "from a size class": f"up to {16 * DEFAULT_SLAB_SIZE:,}",
+            "free memory kept": f"up to {KEEP_FREE_BYTES:,}, trimmed when not needed for {IDLE_SECONDS} s",
+        },
+        "default pool": {"zeroing": pool.zeroing, "max_bytes": pool.max_bytes},
+        "statistics": {name: f"{value:,}" for name, value in pool.statistics()._asdict().items()},
+    }
+    for title, lines in sections.items():
+        print(title)
+        for name, value in lines.items():
+            print(f"  {name:20} {value}")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m poolio", description="Tools that come with poolio.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("bench", add_help=False, help="throughput and allocation; --allocation: that one only")
+    commands.add_parser("info", help="build, limits and the default pool's statistics")
     if len(sys.argv) == 1:
         parser.print_help()
         return 0
-    _, rest = parser.parse_known_args()
-    return bench(rest)
+    arguments, rest = parser.parse_known_args()
+    if arguments.command == "bench":
+        return bench(rest)
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return info()
 
 
 if __name__ == "__main__":

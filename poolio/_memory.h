@@ -1,8 +1,9 @@
-/* Owns the four things that slabs need from the platform: map, unmap, wipe, poison.
+/* Owns what slabs need from the platform: map, unmap, wipe, poison, and a clock.
    Knows no Python. Included by the .pyx files of the memory floor only, so that other people's
    extensions can cimport poolio's .pxd files without this header.
 
    map    zeroed memory from the system, at least 64-byte aligned; NULL when there is none
+   seconds  of a clock that never goes back
    wipe   memset to zero that the compiler may not drop as a dead store
    poison tells AddressSanitizer that a range is nobody's: a pool otherwise hides use-after-free from it */
 
@@ -27,8 +28,13 @@ static inline void poolio_wipe(void *memory, size_t size)
 {
     SecureZeroMemory(memory, size);
 }
+static inline long long poolio_seconds(void)
+{
+    return (long long)(GetTickCount64() / 1000);
+}
 #else
 #include <sys/mman.h>
+#include <time.h>
 static inline void *poolio_map(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -42,6 +48,12 @@ static inline void poolio_wipe(void *memory, size_t size)
 {
     memset(memory, 0, size);
     __asm__ __volatile__("" : : "r"(memory) : "memory");
+}
+static inline long long poolio_seconds(void)
+{
+    struct timespec now = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec;
 }
 #endif
 
@@ -62,11 +74,8 @@ static inline void poolio_wipe(void *memory, size_t size)
 #define poolio_unpoison(memory, size) ((void)(memory), (void)(size))
 #endif
 
-/* What a range looks like after its allocation has ended in a debug build (0xDD, as MSVC's debug heap). */
-#ifdef POOLIO_DEBUG_BUILD
-#define poolio_scribble(memory, size) memset(memory, 0xDD, size)
-#else
-#define poolio_scribble(memory, size) ((void)(memory), (void)(size))
+#ifndef POOLIO_VARIANT
+#define POOLIO_VARIANT "release"
 #endif
 
 #endif

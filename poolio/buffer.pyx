@@ -1,56 +1,74 @@
-"""Owns Buffer: a range of bytes that keeps its memory, slices without copying, and can be frozen.
+"""Owns Buffer: pooled bytes that slice without copying, compare, search, split and convert as `bytes` does.
 
-Refuses to know how memory is found (pool, readslab) or sent (protocol). The first Buffer on a range *is* the
-allocation: slices point to it as their root, and it counts who holds it. So a message that nobody slices costs
-one object, and what must happen when a range has lost its last holder (wipe, accounting, poison) happens in
-one place, `_end_allocation`.
+Refuses to know how memory is found (pool, readslab), kept (allocation) or sent (protocol). Called by users; made by
+pool, readslab and slicing.
 
-    root:  data length | slab memory size holders frozen        slice:  data length | root ──> the root
-           its own view| the allocation, for all on it                  its own view
-
-Exports (memoryviews, numpy arrays) keep their Buffer alive and unreleased, so counting Buffers counts them.
+Code of other people can run in the middle of an operation (an __index__, a __buffer__, a codec) and release or
+freeze the Buffer. So arguments are converted first and the Buffer is looked at afterwards, or is exported meanwhile.
 """
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer,
-    PyObject_GetBuffer,
-)
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
-from libc.string cimport memchr, memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove
 
-from poolio.slab cimport ON_RELEASE, Slab, SlabStore, leave_slab, slab_identity
+import pickle
 
-from poolio.errors import BufferReleased
+from poolio.allocation cimport (
+    begin_allocation, buffer_release, ensure_alive, ensure_writable, join_allocation, store_of,
+)
+from poolio.numbers cimport Numbers
+from poolio.slab cimport Slab, SlabStore, leave_slab
 
 cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
     object PySeqIter_New(object sequence)
-    Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *exc) except? -1
-    bint PyIndex_Check(object o)
+    Py_ssize_t PyNumber_AsSsize_t(object value, PyObject *error) except? -1
+    bint PyIndex_Check(object value)
+    object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
 
-cdef extern from "_memory.h" nogil:
-    void poolio_wipe(void *memory, size_t size)
-    void poolio_poison(void *memory, size_t size)
-    void poolio_unpoison(void *memory, size_t size)
-    void poolio_scribble(void *memory, size_t size)
+cdef extern from "_search.h" nogil:
+    Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
+    Py_ssize_t poolio_rfind(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
+    Py_ssize_t poolio_count(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
 
-cdef char *UNSIGNED_BYTE = b"B"
 cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never written
+
+cdef struct Range:
+    Py_ssize_t start
+    Py_ssize_t length            # below 0: nothing fits, not even nothing (start beyond the end), as in bytes.find
+
+
+cdef inline Range _range_of(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
+    cdef Range found
+    if stop > buf.length:
+        stop = buf.length
+    elif stop < 0:
+        stop = max(stop + buf.length, 0)
+    if start < 0:
+        start = max(start + buf.length, 0)
+    found.start = start
+    found.length = stop - start
+    return found
+
+
+cdef enum Search:
+    FIRST
+    LAST
+    COUNT
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(256)
-cdef class Buffer:
+cdef class Buffer(Numbers):
     """A contiguous range of pooled bytes.
 
-    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`), by receiving, or by slicing another
-    Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last
-    view of one, is dropped or released. Supports the buffer protocol (`memoryview`, `bytes`, sockets, numpy) and
-    takes any contiguous bytes-like object in slice assignment and comparison.
+    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`, `concat`), by receiving, or by slicing
+    another Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last
+    view of one, is dropped or released, in any thread. A Buffer keeps its pool alive. Supports the buffer protocol
+    (`memoryview`, `bytes`, sockets, struct, re, numpy) and takes any contiguous bytes-like object as an argument.
 
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation. Frozen Buffers hash
     like the equal `bytes`. Using a released Buffer raises BufferReleased (a ValueError).
@@ -59,151 +77,38 @@ cdef class Buffer:
     def __init__(self):
         raise TypeError("a Buffer is made by a pool: poolio.alloc(size), poolio.from_bytes(data), ...")
 
-    def __dealloc__(self):
-        if self.is_alive:
-            _let_go(self)
-
-    # --- what it is -------------------------------------------------------------------------------------
-
-    @property
-    def nbytes(self):
-        """Length in bytes; the same as `len()`."""
-        _ensure_alive(self)
-        return self.length
-
-    @property
-    def offset(self):
-        """Bytes from the start of the slab to the first byte; 0 outside a slab."""
-        _ensure_alive(self)
-        cdef Buffer allocation = allocation_of(self)
-        return self.data - allocation.slab.memory if allocation.slab != NULL else 0
-
-    @property
-    def slab(self):
-        """The slab it lies in, to compare with `is`; None for size 0 and for memory of its own."""
-        _ensure_alive(self)
-        cdef Buffer allocation = allocation_of(self)
-        return slab_identity(allocation.slab) if allocation.slab != NULL else None
-
-    @property
-    def pool(self):
-        """The Pool that its memory is counted in."""
-        return self.store
-
-    @property
-    def readonly(self):
-        """True once the allocation is frozen."""
-        _ensure_alive(self)
-        return allocation_of(self).frozen
-
-    @property
-    def released(self):
-        """True after `release()`."""
-        return not self.is_alive
-
     def __len__(self):
-        _ensure_alive(self)
+        ensure_alive(self)
         return self.length
 
     def __repr__(self):
-        if not self.is_alive:
+        if self.allocation == NULL:
             return "<poolio.Buffer released>"
-        state = "frozen" if allocation_of(self).frozen else "writable"
+        state = "frozen" if self.allocation.frozen else "writable"
         return f"<poolio.Buffer of {self.length} bytes, {state}, at offset {self.offset}>"
 
-    # --- ownership --------------------------------------------------------------------------------------
-
-    def release(self):
-        """Give up this Buffer's hold now instead of when it is dropped. Slices of it stay valid.
-
-        A second release does nothing. BufferError while a view of this Buffer is alive.
-        """
-        if self.exports > 0:
-            raise BufferError(f"cannot release a Buffer while {self.exports} view(s) of it are alive")
-        if self.is_alive:
-            _let_go(self)
-
-    def __enter__(self):
-        _ensure_alive(self)
-        return self
-
-    def __exit__(self, *exc_info):
-        self.release()
-
-    def freeze(self):
-        """Make the allocation read-only, for every Buffer on it and for ever; return this Buffer.
-
-        BufferError while a writable view of the allocation is alive.
-        """
-        _ensure_alive(self)
-        if not self.try_freeze():
-            raise BufferError(
-                f"cannot freeze a Buffer while {allocation_of(self).writable_exports} writable view(s) are alive"
-            )
-        return self
-
-    def detach(self):
-        """Return a frozen copy in memory of exactly its own size, and release this Buffer.
-
-        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of it is alive.
-        """
-        _ensure_alive(self)
-        if self.exports > 0:
-            raise BufferError(f"cannot detach a Buffer while {self.exports} view(s) of it are alive")
-        copy = self.own_copy()
-        self.release()
-        return copy
-
-    cdef bint try_freeze(self) noexcept:
-        cdef Buffer allocation = allocation_of(self)
-        if allocation.frozen:
-            return True
-        if allocation.writable_exports > 0:
-            return False
-        allocation.frozen = True
-        return True
-
-    cdef Buffer own_copy(self):
-        cdef Buffer copy = new_own_buffer(self.store, self.length, False)
-        memcpy(copy.data, self.data, <size_t>self.length)
-        copy.frozen = True
-        self.store.copied_bytes += self.length
-        return copy
-
-    cdef Buffer slice_of(self, Py_ssize_t start, Py_ssize_t length):
-        cdef Buffer piece = Buffer.__new__(Buffer)
-        cdef Buffer allocation = allocation_of(self)
-        piece.is_alive = True
-        piece.store = self.store
-        piece.root = allocation
-        piece.data = self.data + start
-        piece.length = length
-        allocation.holders += 1
-        self.store.live_buffers += 1
-        return piece
-
-    # --- as a sequence of bytes -------------------------------------------------------------------------
+    # --- slices and items -------------------------------------------------------------------------------
 
     def __getitem__(self, key):
-        cdef Py_ssize_t start, stop, step, length
-        _ensure_alive(self)
+        cdef Py_ssize_t start, stop, step
+        cdef Range place
         if isinstance(key, slice):
             PySlice_Unpack(key, &start, &stop, &step)
-            _ensure_alive(self)    # a bound's __index__ may have released it
+            ensure_alive(self)
             if step != 1:
                 raise ValueError(f"a Buffer slice has step 1, not {step}; copy with bytes(buf)[...] instead")
-            length = PySlice_AdjustIndices(self.length, &start, &stop, 1)
-            return self.slice_of(start, length)
+            place = _range_of(self, start, stop)
+            return slice_of(self, min(place.start, self.length), max(place.length, 0))
         return <unsigned char>self.data[_index(self, key)]
 
     def __iter__(self):
-        _ensure_alive(self)
+        ensure_alive(self)
         return PySeqIter_New(self)
 
     def __setitem__(self, key, value):
         cdef Py_ssize_t start, stop, step, length
-        cdef Py_ssize_t number
-        _ensure_writable(self)
+        cdef unsigned char byte
+        ensure_writable(self)
         if isinstance(key, slice):
             PySlice_Unpack(key, &start, &stop, &step)
             if step != 1:
@@ -212,31 +117,20 @@ cdef class Buffer:
             _copy_in(self, start, length, value)
             return
         start = _index(self, key)
-        number = PyNumber_AsSsize_t(value, NULL)
-        if not 0 <= number <= 255:
-            raise ValueError(f"a byte must be in 0..255, not {value!r}")
-        _ensure_writable(self)     # value's __index__ may have released or frozen it
-        self.data[start] = <char>number
+        byte = _byte(value)
+        ensure_writable(self)     # value's __index__ may have released or frozen it
+        self.data[start] = <char>byte
 
     def __delitem__(self, key):
         raise TypeError("a Buffer does not change its size: its bytes cannot be deleted")
 
-    def __contains__(self, value):
-        cdef Py_ssize_t number
-        _ensure_alive(self)
-        if PyIndex_Check(value):
-            number = PyNumber_AsSsize_t(value, NULL)
-            if not 0 <= number <= 255:
-                raise ValueError(f"a byte must be in 0..255, not {value!r}")
-            _ensure_alive(self)
-            return memchr(self.data, <int>number, <size_t>self.length) != NULL
-        return value in self.tobytes()
+    # --- comparison -------------------------------------------------------------------------------------
 
     def __richcmp__(self, other, int operation):
         cdef Py_buffer view
         cdef Py_ssize_t mine
         cdef int order
-        _ensure_alive(self)
+        ensure_alive(self)
         if not PyObject_CheckBuffer(other):
             return NotImplemented
         try:
@@ -244,7 +138,7 @@ cdef class Buffer:
         except BufferError:        # not contiguous: bytearray does not compare with it either
             return NotImplemented
         try:
-            _ensure_alive(self)
+            ensure_alive(self)
             mine = self.length
             if operation == Py_EQ or operation == Py_NE:
                 if mine != view.len:
@@ -267,54 +161,164 @@ cdef class Buffer:
         return order >= 0
 
     def __hash__(self):
-        _ensure_alive(self)
-        if not allocation_of(self).frozen:
+        ensure_alive(self)
+        if not self.allocation.frozen:
             raise TypeError("a writable Buffer is unhashable; freeze() it first")
         return hash(self.tobytes())
 
+    # --- searching: as bytes does it, for a byte as an integer or for any bytes-like object -----------------
+
+    def __contains__(self, value):
+        return _search(self, value, None, None, FIRST) >= 0
+
+    def find(self, sub, start=None, stop=None, /):
+        """The lowest index in [start:stop] where `sub` begins; -1 if it is not there."""
+        return _search(self, sub, start, stop, FIRST)
+
+    def rfind(self, sub, start=None, stop=None, /):
+        """The highest index in [start:stop] where `sub` begins; -1 if it is not there."""
+        return _search(self, sub, start, stop, LAST)
+
+    def index(self, sub, start=None, stop=None, /):
+        """As `find`, but ValueError if it is not there."""
+        return _found(_search(self, sub, start, stop, FIRST))
+
+    def rindex(self, sub, start=None, stop=None, /):
+        """As `rfind`, but ValueError if it is not there."""
+        return _found(_search(self, sub, start, stop, LAST))
+
+    def count(self, sub, start=None, stop=None, /):
+        """How often `sub` is in [start:stop], overlaps not counted."""
+        return _search(self, sub, start, stop, COUNT)
+
+    def startswith(self, prefix, start=None, stop=None, /):
+        """Does [start:stop] begin with `prefix`, a bytes-like object or a tuple of them?"""
+        return _has_end(self, prefix, start, stop, FIRST)
+
+    def endswith(self, suffix, start=None, stop=None, /):
+        """Does [start:stop] end with `suffix`, a bytes-like object or a tuple of them?"""
+        return _has_end(self, suffix, start, stop, LAST)
+
+    def split(self, sep=None, maxsplit=-1):
+        """The pieces between the separators, as slices: nothing is copied.
+
+        sep       a non-empty bytes-like object; None: runs of ASCII whitespace, and no empty pieces
+        maxsplit  at most so many splits, the rest is the last piece; below 0: all
+        """
+        cdef Py_ssize_t most = PyNumber_AsSsize_t(maxsplit, NULL)
+        if most < 0:
+            most = PY_SSIZE_T_MAX
+        if sep is None:
+            return _split_whitespace(self, most)
+        return _split_at(self, sep, most)
+
+    # --- conversion -------------------------------------------------------------------------------------
+
     def tobytes(self):
         """A `bytes` copy."""
-        _ensure_alive(self)
+        ensure_alive(self)
         return PyBytes_FromStringAndSize(self.data, self.length)
 
     def __bytes__(self):
         return self.tobytes()
 
-    # --- the buffer protocol ----------------------------------------------------------------------------
+    def decode(self, encoding="utf-8", errors="strict"):
+        """The text, as `bytes.decode` gives it. A codec written in Python that releases the Buffer gets BufferError."""
+        ensure_alive(self)
+        if encoding == "utf-8" and errors == "strict":
+            return PyUnicode_DecodeUTF8(self.data, self.length, NULL)
+        return str(self, encoding, errors)
 
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        _ensure_alive(self)
-        cdef Buffer allocation = allocation_of(self)
-        if allocation.frozen:
-            if flags & PyBUF_WRITABLE:
-                raise BufferError("a frozen Buffer has no writable view")
-        else:
-            allocation.writable_exports += 1
-        self.exports += 1
-        fill_view(view, self, self.data, &self.length, allocation.frozen, flags)
+    def hex(self, *args, **kwargs):
+        """Two hexadecimal digits a byte; `sep` and `bytes_per_sep` as in `bytes.hex`."""
+        with memoryview(self) as view:
+            return view.hex(*args, **kwargs)
 
-    def __releasebuffer__(self, Py_buffer *view):
-        cdef Buffer allocation = allocation_of(self)
-        self.exports -= 1
-        if not view.readonly:
-            allocation.writable_exports -= 1
+    def __reduce_ex__(self, int protocol):
+        """Pickles its bytes and whether it is frozen; from protocol 5 on without a copy, out of band if asked for."""
+        ensure_alive(self)
+        frozen = self.allocation.frozen
+        return store_of(self).from_pickle, (pickle.PickleBuffer(self) if protocol >= 5 else self.tobytes(), frozen)
+
+    def __copy__(self):
+        """A writable copy from the same pool."""
+        ensure_alive(self)
+        return store_of(self).from_bytes(self)
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
+
+    # --- copying and filling ----------------------------------------------------------------------------
+
+    def copy_into(self, target, Py_ssize_t offset=0):
+        """Copy as much as fits into a writable bytes-like object, from its byte `offset` on; return how much that was.
+
+        The two may overlap. IndexError for an offset outside the target, BufferError or TypeError for one that is
+        read-only.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t size
+        ensure_alive(self)
+        PyObject_GetBuffer(target, &view, PyBUF_WRITABLE)
+        try:
+            ensure_alive(self)
+            if not 0 <= offset <= view.len:
+                raise IndexError(f"offset {offset} is outside a target of {view.len} bytes")
+            size = min(self.length, view.len - offset)
+            memmove(<char *>view.buf + offset, self.data, <size_t>size)
+        finally:
+            PyBuffer_Release(&view)
+        return size
+
+    def fill(self, value, start=None, stop=None):
+        """Set every byte of [start:stop] to `value`, or repeat a bytes-like pattern over it; return this Buffer.
+
+        ValueError for a byte outside 0..255 and for an empty pattern. The pattern may lie in this Buffer.
+        """
+        cdef Needle pattern
+        cdef Py_ssize_t first = _bound(start, 0)
+        cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
+        take_needle(value, &pattern)
+        try:
+            ensure_writable(self)
+            if pattern.length == 0:
+                raise ValueError("a Buffer cannot be filled with an empty pattern")
+            last = PySlice_AdjustIndices(self.length, &first, &last, 1)
+            _repeat(self.data + first, last, pattern.data, pattern.length)
+        finally:
+            drop_needle(&pattern)
+        return self
+
+    def detach(self):
+        """Return a frozen copy in memory of exactly its own size, and release this Buffer.
+
+        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of it is alive.
+        """
+        ensure_alive(self)
+        if self.exports > 0:
+            raise BufferError(f"cannot detach a Buffer while {self.exports} view(s) of it are alive")
+        copy = own_copy(self)
+        buffer_release(self)
+        return copy
 
 
-cdef void fill_view(
-    Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
-) noexcept:
-    """Describe contiguous bytes to a consumer of the buffer protocol. LIFETIME of data and length: the owner's."""
-    view.buf = data
-    view.obj = owner
-    view.len = length[0]
-    view.itemsize = 1
-    view.readonly = readonly
-    view.ndim = 1
-    view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
-    view.shape = length if flags & PyBUF_ND else NULL
-    view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
-    view.suboffsets = NULL
-    view.internal = NULL
+# --- making one ---------------------------------------------------------------------------------------------
+
+cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
+    """A Buffer on part of an alive one's range; start and length lie in it."""
+    cdef Buffer piece = Buffer.__new__(Buffer)
+    join_allocation(piece, buf, start, length)
+    return piece
+
+
+cdef Buffer own_copy(Buffer buf):
+    """A frozen Buffer of an alive one's bytes, in memory of exactly its size; counted as copied."""
+    cdef SlabStore store = store_of(buf)
+    cdef Buffer copy = new_own_buffer(store, buf.length, False)
+    memcpy(copy.data, buf.data, <size_t>buf.length)
+    copy.allocation.frozen = True
+    store.copied_bytes += buf.length
+    return copy
 
 
 cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
@@ -325,21 +329,11 @@ cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     cdef Buffer buf
     try:
         buf = Buffer.__new__(Buffer)
+        begin_allocation(buf, store, slab, memory, size)
     except BaseException:
         if slab != NULL:
             leave_slab(store, slab)
         raise
-    buf.is_alive = True
-    buf.store = store
-    buf.slab = slab
-    buf.memory = memory
-    buf.data = memory
-    buf.length = size
-    buf.size = size
-    buf.holders = 1
-    store.live_bytes += size
-    store.live_allocations += 1
-    store.live_buffers += 1
     return buf
 
 
@@ -362,76 +356,55 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
     return buf
 
 
-cdef void _let_go(Buffer buf) noexcept:
-    cdef Buffer allocation = buf.root
-    buf.is_alive = False
-    buf.data = NULL
-    buf.store.live_buffers -= 1
-    if allocation is not None:
-        buf.root = None         # a root that only slices kept in being is dropped with the last of them
-        allocation.holders -= 1
-        if allocation.holders == 0:
-            _end_allocation(allocation)
-        return
-    # not through a second reference: this runs in __dealloc__ too
-    buf.holders -= 1
-    if buf.holders == 0:
-        _end_allocation(buf)
+# --- arguments ----------------------------------------------------------------------------------------------
+
+cdef struct Needle:              # bytes to search for or to fill with: one byte, or a bytes-like object's
+    const char *data
+    Py_ssize_t length
+    char byte
+    bint is_view                 # view is to be released
+    Py_buffer view
 
 
-cdef void _end_allocation(Buffer allocation) noexcept:
-    cdef SlabStore store = allocation.store
-    cdef char *memory = allocation.memory
-    allocation.memory = NULL
-    store.live_bytes -= allocation.size
-    store.live_allocations -= 1
-    if store.zeroing_mode == ON_RELEASE:
-        poolio_wipe(memory, <size_t>allocation.size)
-    if allocation.slab != NULL:
-        if store.zeroing_mode != ON_RELEASE:
-            poolio_scribble(memory, <size_t>allocation.size)
-        close_range(memory, allocation.size)
-        leave_slab(store, allocation.slab)
-        return
-    store.own_allocations -= 1
-    store.own_bytes -= allocation.size
-    if allocation.size > 0:
-        PyMem_Free(memory)
-
-
-cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept:
-    """Zero the part of a carved range that is not known to be zero already."""
-    cdef Py_ssize_t unclean = slab.dirty - (memory - slab.memory)
-    if unclean > 0:
-        memset(memory, 0, <size_t>min(size, unclean))
-
-
-cdef void open_range(char *memory, Py_ssize_t size) noexcept:
-    poolio_unpoison(memory, <size_t>size)
-
-
-cdef void close_range(char *memory, Py_ssize_t size) noexcept:
-    poolio_poison(memory, <size_t>size)
-
-
-cdef inline int _ensure_alive(Buffer buf) except -1:
-    if not buf.is_alive:
-        raise BufferReleased("this Buffer was released and can no longer be used")
+cdef int take_needle(value, Needle *needle) except -1:
+    """LIFETIME of needle.data: until drop_needle(), while the caller holds value."""
+    needle.is_view = False
+    if PyBytes_CheckExact(value):
+        needle.data = PyBytes_AS_STRING(value)
+        needle.length = PyBytes_GET_SIZE(value)
+    elif PyIndex_Check(value):
+        needle.byte = <char>_byte(value)
+        needle.data = &needle.byte
+        needle.length = 1
+    else:
+        PyObject_GetBuffer(value, &needle.view, PyBUF_SIMPLE)
+        needle.is_view = True
+        needle.data = <const char *>needle.view.buf
+        needle.length = needle.view.len
     return 0
 
 
-cdef inline int _ensure_writable(Buffer buf) except -1:
-    _ensure_alive(buf)
-    if allocation_of(buf).frozen:
-        raise TypeError("a frozen Buffer cannot be modified")
-    return 0
+cdef void drop_needle(Needle *needle) noexcept:
+    if needle.is_view:
+        PyBuffer_Release(&needle.view)
+
+
+cdef unsigned char _byte(value) except? 255:
+    cdef Py_ssize_t number = PyNumber_AsSsize_t(value, NULL)
+    if not 0 <= number <= 255:
+        raise ValueError(f"a byte must be in 0..255, not {value!r}")
+    return <unsigned char>number
+
+
+cdef Py_ssize_t _bound(value, Py_ssize_t default) except? -1:
+    return default if value is None else PyNumber_AsSsize_t(value, NULL)
 
 
 cdef Py_ssize_t _index(Buffer buf, key) except -1:
     if not PyIndex_Check(key):
         raise TypeError(f"a Buffer index is an integer or a slice, not {type(key).__name__!r}")
     cdef Py_ssize_t index = PyNumber_AsSsize_t(key, <PyObject *>IndexError)
-    _ensure_alive(buf)
+    ensure_alive(buf)
     if index < 0:
         index += buf.length
     if not 0 <= index < buf.length:
@@ -443,10 +416,126 @@ cdef int _copy_in(Buffer buf, Py_ssize_t start, Py_ssize_t length, value) except
     cdef Py_buffer view
     PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
     try:
-        _ensure_writable(buf)
+        ensure_writable(buf)
         if view.len != length:
             raise ValueError(f"a Buffer does not change its size: {view.len} bytes do not fit a slice of {length}")
         memmove(buf.data + start, view.buf, <size_t>length)
     finally:
         PyBuffer_Release(&view)
     return 0
+
+
+# --- searching ----------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t _search(Buffer buf, sub, start, stop, Search kind) except? -2:
+    cdef Needle needle
+    cdef Range place
+    cdef Py_ssize_t first = _bound(start, 0)
+    cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
+    cdef Py_ssize_t found
+    take_needle(sub, &needle)
+    try:
+        ensure_alive(buf)
+        place = _range_of(buf, first, last)
+        if needle.length > place.length:
+            return 0 if kind == COUNT else -1
+        if kind == COUNT:
+            return poolio_count(buf.data + place.start, place.length, needle.data, needle.length)
+        if kind == LAST:
+            found = poolio_rfind(buf.data + place.start, place.length, needle.data, needle.length)
+        else:
+            found = poolio_find(buf.data + place.start, place.length, needle.data, needle.length)
+        return found + place.start if found >= 0 else -1
+    finally:
+        drop_needle(&needle)
+
+
+cdef Py_ssize_t _found(Py_ssize_t index) except -1:
+    if index < 0:
+        raise ValueError("the bytes searched for are not in the Buffer")
+    return index
+
+
+cdef bint _has_end(Buffer buf, ends, start, stop, Search kind) except -1:
+    cdef Needle needle
+    cdef Range place
+    cdef Py_ssize_t first = _bound(start, 0)
+    cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
+    cdef Py_ssize_t skipped
+    if isinstance(ends, tuple):
+        for end in ends:
+            if _has_end(buf, end, first, last, kind):
+                return True
+        ensure_alive(buf)
+        return False
+    if PyIndex_Check(ends):
+        raise TypeError(f"startswith and endswith take a bytes-like object or a tuple, not {type(ends).__name__!r}")
+    take_needle(ends, &needle)
+    try:
+        ensure_alive(buf)
+        place = _range_of(buf, first, last)
+        if needle.length > place.length:
+            return False
+        skipped = place.length - needle.length if kind == LAST else 0
+        return memcmp(buf.data + place.start + skipped, needle.data, <size_t>needle.length) == 0
+    finally:
+        drop_needle(&needle)
+
+
+# --- splitting and filling ----------------------------------------------------------------------------------
+
+cdef list _split_at(Buffer buf, sep, Py_ssize_t most):
+    cdef Needle needle
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t found
+    cdef list pieces = []
+    if PyIndex_Check(sep):
+        raise TypeError(f"a separator is a bytes-like object, not {type(sep).__name__!r}")
+    take_needle(sep, &needle)
+    try:
+        ensure_alive(buf)
+        if needle.length == 0:
+            raise ValueError("an empty separator splits nothing")
+        while len(pieces) < most:
+            found = poolio_find(buf.data + start, buf.length - start, needle.data, needle.length)
+            if found < 0:
+                break
+            pieces.append(slice_of(buf, start, found))
+            start += found + needle.length
+        pieces.append(slice_of(buf, start, buf.length - start))
+    finally:
+        drop_needle(&needle)
+    return pieces
+
+
+cdef inline bint _is_space(char byte) noexcept:
+    return byte == c" " or c"\t" <= byte <= c"\r"      # tab, line feed, vertical tab, form feed, carriage return
+
+
+cdef list _split_whitespace(Buffer buf, Py_ssize_t most):
+    cdef Py_ssize_t start
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef list pieces = []
+    ensure_alive(buf)
+    end = buf.length
+    while True:
+        while at < end and _is_space(buf.data[at]):
+            at += 1
+        if at == end:
+            return pieces
+        start = at
+        if len(pieces) == most:
+            at = end             # the rest as it is, its last whitespace too
+        while at < end and not _is_space(buf.data[at]):
+            at += 1
+        pieces.append(slice_of(buf, start, at - start))
+
+
+cdef void _repeat(char *room, Py_ssize_t size, const char *pattern, Py_ssize_t length) noexcept nogil:
+    """Fill room with the pattern: once, then what stands there already, doubling."""
+    cdef Py_ssize_t done = min(size, length)
+    memmove(room, pattern, <size_t>done)           # the pattern may lie in the room
+    while done < size:
+        memcpy(room + done, room, <size_t>min(done, size - done))
+        done += min(done, size - done)

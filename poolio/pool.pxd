@@ -1,4 +1,4 @@
-# Pool: allocations of every kind, from the slabs of its store.
+# Pool: allocations of every kind, from the slabs of its store. See pool.pyx.
 
 from poolio.buffer cimport Buffer
 from poolio.slab cimport Slab, SlabStore
@@ -7,9 +7,14 @@ cdef class Pool(SlabStore):
     cdef object __weakref__
     cdef Slab *current          # small allocations are carved here; NULL before the first and after a reclaim
 
-    cdef Buffer allocate(self, Py_ssize_t size, bint zeroed)
+    # for other people's Cython too: alloc_unsafe() and alloc() for a size in C, with the GIL, same errors
+    cdef Buffer allocate(self, Py_ssize_t size)
+    cdef Buffer allocate_zeroed(self, Py_ssize_t size)
+
+    cdef Buffer _carve(self, Py_ssize_t size, bint zeroed)
     cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed)
-    cdef Buffer copy_of(self, const char *data, Py_ssize_t size)
+    cdef Buffer _copy_of(self, const char *data, Py_ssize_t size)
+    cdef str _report_slab(self, Slab *slab)
 
 
 cpdef Pool default_pool()

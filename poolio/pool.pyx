@@ -1,4 +1,4 @@
-"""Owns the public allocations: what size goes where, zeroed or not, and the figures in `statistics()`.
+"""Owns the public allocations: what size goes where, zeroed or not, and what `statistics()` and `report()` tell.
 
 Refuses to know how slabs are kept (slab) and what a Buffer does with its bytes (buffer). Called by users, by
 protocol and readslab.
@@ -9,19 +9,22 @@ protocol and readslab.
     above                      straight from the system, returned to it when dropped
 """
 
-import os
 from collections import namedtuple
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
-from poolio.buffer cimport Buffer, new_buffer, new_own_buffer, open_range, zero_fill
+cimport cython
+from poolio.allocation cimport Allocation, open_range, zero_fill
+from poolio.buffer cimport Buffer, new_buffer, new_own_buffer
 from poolio.slab cimport (
-    NEVER, ON_ALLOC, ON_RELEASE, Slab, SlabStore, aligned, begin_carving, end_carving,
+    NEVER, ON_ALLOC, ON_RELEASE, Slab, SlabStore, Survey, aligned, begin_carving, end_carving,
 )
 
-from poolio.slab import MAX_SLAB_SIZE, MIN_SLAB_SIZE, ZEROING_NAMES
+from poolio import debug
+from poolio.slab import BUILD_VARIANT, MAX_SLAB_SIZE, MIN_SLAB_SIZE, ZEROING_NAMES
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -34,18 +37,21 @@ DEFAULT_SLAB_SIZE = 262144
 cdef Py_ssize_t MAX_SIZE = PY_SSIZE_T_MAX // 4
 
 Statistics = namedtuple("Statistics", [
-    "live_bytes", "live_allocations", "live_buffers", "reserved_bytes", "oversize_bytes", "unpooled_bytes",
-    "slabs", "slabs_free", "free_bytes", "reuses", "copied_bytes",
+    "live_bytes", "live_allocations", "live_buffers", "pinned_bytes", "reserved_bytes", "oversize_bytes",
+    "unpooled_bytes", "slabs", "slabs_used", "slabs_free", "free_bytes", "reuses", "copied_bytes",
 ])
 Statistics.__module__ = "poolio"
 Statistics.__doc__ = """A pool's figures at one moment. Bytes unless stated; a frozen record.
 
 live_bytes        in allocations that somebody holds
 live_allocations  how many those are; live_buffers: Buffers on them, slices included
+pinned_bytes      memory in use that no live Buffer shows: kept only because a piece of it, or a neighbour, is. What
+                  detach() on every Buffer would give back at most
 reserved_bytes    slabs and size classes mapped, in use or free; what max_bytes bounds
 oversize_bytes    mapped for single allocations above the largest size class
 unpooled_bytes    in memory of its own (alloc_unpooled, detach)
-slabs             slabs mapped, of every kind; slabs_free: on the free lists; free_bytes: their sum
+slabs             slabs mapped, of every kind; slabs_used: those in which something lives; slabs_free: the others
+free_bytes        in the free ones: what trim() would give back
 reuses            times that memory was used again instead of being asked of the system
 copied_bytes      copied on the user's behalf (detach, snapshots of mutable data on write)
 """
@@ -54,7 +60,7 @@ copied_bytes      copied on the user's behalf (detach, snapshots of mutable data
 def _zeroing_mode(name):
     if name not in ZEROING_NAMES:
         raise ValueError(f"zeroing must be one of {', '.join(ZEROING_NAMES)}, not {name!r}")
-    if name == "never" and os.environ.get("POOLIO_ZERO_FILL", "") not in ("", "0"):
+    if name == "never" and debug.is_set("POOLIO_ZERO_FILL"):
         return ON_ALLOC
     return ZEROING_NAMES.index(name)
 
@@ -70,7 +76,14 @@ cdef class Pool(SlabStore):
     max_bytes  the most that slabs and size classes may reserve, at least one slab; PoolExhausted beyond it.
                None: no limit. Oversize and unpooled allocations are not counted.
 
-    A Buffer keeps its pool alive. Memory is given back by dropping Buffers; any thread may do so.
+    A Buffer keeps its pool alive. Memory is given back by dropping Buffers; any thread may do so, and loops in several
+    threads may share a pool. After a fork each process goes on with a pool of its own.
+
+    Emptied slabs are kept for the next burst, up to 64 MiB. What nobody needed for 10 seconds goes back to the system,
+    where a loop reads into the pool or slabs keep coming and going; a program that is quite still calls `trim()`.
+
+    POOLIO_DEBUG=1 in the environment when the pool is made: Buffers know where they were allocated (`allocated_at`,
+    `report()`), memory is overwritten with 0xDD when its allocation ends, and what is still held at exit is reported.
     """
 
     def __init__(self, slab_size=DEFAULT_SLAB_SIZE, zeroing="never", max_bytes=None):
@@ -87,12 +100,16 @@ cdef class Pool(SlabStore):
                 raise ValueError(
                     f"max_bytes must hold at least one slab, so be in {size}..{PY_SSIZE_T_MAX}, not {max_bytes}"
                 )
-        if self.all_slabs != NULL:
+        if self.all_slabs != NULL or self.live_allocations > 0:
             raise RuntimeError("a pool in use cannot be initialised again")
         self.slab_size = size
         self.small_limit = self.slab_size // 4
         self.zeroing_mode = mode
         self.max_bytes_or_none = limit
+        self.sites = {} if debug.is_set("POOLIO_DEBUG") else None
+        self.scribbles = self.sites is not None or BUILD_VARIANT in ("debug", "sanitize")
+        if self.sites is not None:
+            debug.watch(self)
 
     def __dealloc__(self):
         end_carving(self, &self.current)
@@ -111,9 +128,15 @@ cdef class Pool(SlabStore):
         """The most bytes that may be reserved; None: no limit."""
         return None if self.max_bytes_or_none < 0 else self.max_bytes_or_none
 
+    def __sizeof__(self):
+        """Bytes of the object and of its slabs, except those that live allocations account for."""
+        cdef Py_ssize_t handed_out = self.live_bytes - self.own_bytes
+        return (type(self).__basicsize__ + self.slab_count * <Py_ssize_t>sizeof(Slab)
+                + self.reserved_bytes + self.oversize_bytes - handed_out)
+
     def alloc(self, size):
-        """A zeroed Buffer of `size` bytes."""
-        return self.allocate(_as_size(size), True)
+        """A zeroed Buffer of `size` bytes. Errors as for `alloc_unsafe`."""
+        return self._carve(_as_size(size), True)
 
     def alloc_unsafe(self, size):
         """A Buffer of `size` bytes that still shows what was in that memory before, unless the pool zeroes.
@@ -121,7 +144,7 @@ cdef class Pool(SlabStore):
         Fill it before you show it to anybody. ValueError for a size below 0 or beyond the address space, TypeError for
         what is no integer, PoolExhausted at max_bytes, MemoryError when the system has no memory.
         """
-        return self.allocate(_as_size(size), self.zeroing_mode != NEVER)
+        return self._carve(_as_size(size), self.zeroing_mode != NEVER)
 
     def alloc_unpooled(self, size):
         """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab."""
@@ -132,35 +155,110 @@ cdef class Pool(SlabStore):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            return self.copy_of(<const char *>view.buf, view.len)
+            return self._copy_of(<const char *>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
+
+    def concat(self, buffers):
+        """One Buffer with a copy of all these bytes-like objects, in order. OverflowError beyond the address space."""
+        cdef list pieces = list(buffers)
+        cdef Py_ssize_t count = len(pieces)
+        cdef Py_ssize_t taken = 0, at = 0
+        cdef Py_ssize_t total = 0
+        cdef Py_buffer *views = <Py_buffer *>PyMem_Malloc(<size_t>(count + 1) * sizeof(Py_buffer))
+        cdef Buffer joined
+        if views == NULL:
+            raise MemoryError(f"the system has no memory left to look at {count} buffers")
+        try:
+            while taken < count:
+                PyObject_GetBuffer(pieces[taken], &views[taken], PyBUF_SIMPLE)
+                taken += 1
+                if views[taken - 1].len > MAX_SIZE - total:
+                    raise OverflowError(f"a Buffer holds at most {MAX_SIZE} bytes; these are more")
+                total += views[taken - 1].len
+            joined = self.allocate(total)
+            for index in range(count):
+                memcpy(joined.data + at, views[index].buf, <size_t>views[index].len)
+                at += views[index].len
+            return joined
+        finally:
+            while taken > 0:
+                taken -= 1
+                PyBuffer_Release(&views[taken])
+            PyMem_Free(views)
+
+    @staticmethod
+    @cython.binding(True)
+    def from_pickle(data, frozen):
+        """What unpickling calls. A Buffer that was given out of band is used as it is, anything else is copied."""
+        cdef Buffer buf
+        if isinstance(data, Buffer):
+            buf = <Buffer>data
+            buf = buf[:]
+        else:
+            buf = _default.from_bytes(data)
+        return buf.freeze() if frozen else buf
 
     def trim(self):
         """Give all free memory back to the system; return how many bytes that were."""
         self.reclaim_carved()
-        return self.release_free(0)
+        return self.release_free()
+
+    def _trim_idle(self):
+        return self.trim_idle()
 
     def statistics(self):
-        """The pool's figures now: a `Statistics` record."""
+        """The pool's figures now: a `Statistics` record. Walks over the slabs, not over the Buffers."""
+        cdef Survey found = self.survey()
         return Statistics(
             live_bytes=self.live_bytes,
             live_allocations=self.live_allocations,
             live_buffers=self.live_buffers,
+            pinned_bytes=found.used_bytes + self.own_bytes - (self.live_bytes - self.hidden_bytes),
             reserved_bytes=self.reserved_bytes,
             oversize_bytes=self.oversize_bytes,
             unpooled_bytes=self.own_bytes,
             slabs=self.slab_count,
-            slabs_free=self.free_count,
-            free_bytes=self.free_bytes,
+            slabs_used=found.used,
+            slabs_free=found.free,
+            free_bytes=found.free_bytes,
             reuses=self.reuses,
             copied_bytes=self.copied_bytes,
         )
 
-    cdef Buffer allocate(self, Py_ssize_t size, bint zeroed):
+    def report(self):
+        """Text for people: each slab in use, and while debugging (POOLIO_DEBUG=1) who pins it: every allocation with
+        its size, how much of it Buffers still show, and where it was made.
+        """
+        cdef Slab *slab = self.all_slabs
+        lines = [repr(self)]
+        while slab != NULL:
+            if slab.live > 0:
+                lines.append(self._report_slab(slab))
+            slab = slab.following
+        lines += _allocation_lines(self, NULL)
+        if self.sites is None:
+            lines.append("set POOLIO_DEBUG=1 to see who holds what")
+        return "\n".join(lines)
+
+    cdef str _report_slab(self, Slab *slab):
+        lines = [f"slab of {slab.capacity} bytes, {slab.top} carved, {slab.live} holder(s)"]
+        return "\n".join(lines + _allocation_lines(self, slab))
+
+    cdef Buffer allocate(self, Py_ssize_t size):
+        if not 0 <= size <= MAX_SIZE:
+            _raise_size(size)
+        return self._carve(size, self.zeroing_mode != NEVER)
+
+    cdef Buffer allocate_zeroed(self, Py_ssize_t size):
+        if not 0 <= size <= MAX_SIZE:
+            _raise_size(size)
+        return self._carve(size, True)
+
+    cdef Buffer _carve(self, Py_ssize_t size, bint zeroed):
         cdef Slab *slab = self.current
         cdef char *memory
-        if slab == NULL or slab.top + size > slab.capacity or size > self.small_limit or size == 0:
+        if slab == NULL or size > slab.capacity - slab.top or size > self.small_limit or size == 0:
             return self._allocate_slow(size, zeroed)
         memory = slab.memory + slab.top
         slab.top += aligned(size)
@@ -179,7 +277,7 @@ cdef class Pool(SlabStore):
         if size <= self.small_limit:
             end_carving(self, &self.current)
             begin_carving(self.take_small(), &self.current)
-            return self.allocate(size, zeroed)
+            return self._carve(size, zeroed)
         slab = self.take_large(size)
         slab.top = slab.capacity
         slab.live = 1
@@ -190,10 +288,23 @@ cdef class Pool(SlabStore):
             slab.dirty = size
         return new_buffer(self, slab, slab.memory, size)
 
-    cdef Buffer copy_of(self, const char *data, Py_ssize_t size):
-        cdef Buffer buf = self.allocate(size, False)
+    cdef Buffer _copy_of(self, const char *data, Py_ssize_t size):
+        cdef Buffer buf = self._carve(size, False)
         memcpy(buf.data, data, <size_t>size)
         return buf
+
+
+cdef list _allocation_lines(Pool pool, Slab *slab):
+    """The allocations in this slab (NULL: in memory of their own), with their sites; empty unless debugging."""
+    cdef Allocation *allocation
+    lines = []
+    for address, site in (pool.sites or {}).items():
+        allocation = <Allocation *><Py_ssize_t>address       # SAFE: it is in sites only while it has holders
+        if allocation.slab == slab:
+            shown = min(allocation.shown, allocation.size)
+            lines.append(f"  {allocation.size} bytes, {shown} shown by {allocation.holders} Buffer(s), allocated at")
+            lines += [f"    {line}" for line in site or ["(no Python code)"]]
+    return lines
 
 
 cdef Py_ssize_t _as_size(size) except -1:
@@ -201,8 +312,12 @@ cdef Py_ssize_t _as_size(size) except -1:
         raise TypeError(f"size must be an integer, not {type(size).__name__!r}")
     cdef Py_ssize_t number = PyNumber_AsSsize_t(size, NULL)
     if not 0 <= number <= MAX_SIZE:
-        raise ValueError(f"size must be in 0..{MAX_SIZE} bytes, not {size}")
+        _raise_size(size)
     return number
+
+
+cdef int _raise_size(size) except -1:
+    raise ValueError(f"size must be in 0..{MAX_SIZE} bytes, not {size}")
 
 
 def _as_int(value, name):

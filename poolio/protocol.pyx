@@ -15,7 +15,8 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 
-from poolio.buffer cimport Buffer
+from poolio.allocation cimport store_of, try_freeze
+from poolio.buffer cimport Buffer, slice_of
 from poolio.pool cimport Pool, default_pool
 from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
 
@@ -99,14 +100,14 @@ cdef class ProtocolCore:
         cdef Buffer buf
         if isinstance(data, Buffer):
             buf = <Buffer>data
-            if not buf.is_alive:
+            if buf.allocation == NULL:
                 return buf.tobytes()               # raises BufferReleased
-            if not buf.try_freeze():
-                buf.store.copied_bytes += buf.length
+            if not try_freeze(buf):
+                (<Pool>store_of(buf)).copied_bytes += buf.length
                 return buf.tobytes()
             if buf.length <= COPY_UP_TO:
                 return buf.tobytes()
-            return PyMemoryView_FromObject(buf.slice_of(0, buf.length))
+            return PyMemoryView_FromObject(slice_of(buf, 0, buf.length))
         if PyBytes_CheckExact(data) or PyMemoryView_Check(data) and isinstance(data.obj, bytes):
             return data
         if not PyObject_CheckBuffer(data):

@@ -21,11 +21,14 @@ cdef class ReadSlab:
     cdef Pool pool
     cdef object loop
     cdef Slab *slab
+    cdef Py_ssize_t written        # of the slab: no byte at or after it was received; zeroing mode on_alloc
     cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
+    cdef object timer              # of the loop, until the next trimming; None: nothing to trim
 
     cdef Reservation reserve(self)
     cdef void _give_up_latest(self) noexcept
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
+    cdef object _trim_later(self)
 
 
 cdef ReadSlab read_slab_for(Pool pool, object loop)

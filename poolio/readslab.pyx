@@ -13,17 +13,26 @@ slab (no carving into it, no going back to 0) until one of these ends it: commit
 same loop that finds no view of it alive; the last reference to it dropped. A view may outlive commit() (uvloop
 keeps its own until buffer_updated() has returned); the slab is held for it, but the received Buffer is not
 affected. If a view is alive when the loop asks again, the room stays with its holder and the loop goes on in
-another slab.
+another slab: nobody sees another connection's bytes through an old view.
+
+Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
+what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
+
+Idle memory: while the pool has more than this slab, a timer of the loop trims it every IDLE_SECONDS.
 """
 
 cimport cython
 from cpython.object cimport PyObject
+from libc.string cimport memset
 
 from weakref import WeakValueDictionary
 
-from poolio.buffer cimport Buffer, close_range, fill_view, new_buffer, open_range
+from poolio.allocation cimport close_range, fill_view, open_range, wipe_range
+from poolio.buffer cimport Buffer, new_buffer
 from poolio.pool cimport Pool
-from poolio.slab cimport Slab, aligned, begin_carving, end_carving, leave_slab
+from poolio.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
+
+from poolio.slab import IDLE_SECONDS
 
 # (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
 cdef object _read_slabs = WeakValueDictionary()
@@ -67,6 +76,8 @@ cdef void _end(Reservation room) noexcept:
     if slab == NULL:
         return
     if room.is_open:
+        if room.store.zeroing_mode == ON_RELEASE:
+            wipe_range(room.data, room.length)
         close_range(room.data, room.length)
     room.is_open = False
     room.data = NULL
@@ -88,34 +99,39 @@ cdef class ReadSlab:
     cdef Reservation reserve(self):
         """Room for the next read: the rest of the slab, at least a quarter of one."""
         cdef Reservation room
-        if self.latest is not None and _held_once(<PyObject *>self.latest) and self.latest.exports == 0:
-            if self.latest.is_open:
-                return self.latest
-        else:
+        if self.latest is None or not _held_once(<PyObject *>self.latest) or self.latest.exports > 0:
             self._give_up_latest()
             self.latest = Reservation.__new__(Reservation)
             self.latest.store = self.pool
+        elif self.latest.is_open:
+            return self.latest
         room = self.latest
         if self.slab == NULL or self.slab.capacity - self.slab.top < self.pool.small_limit:
             end_carving(self.pool, &self.slab)
             begin_carving(self.pool.take_small(), &self.slab)
+            self.written = self.slab.dirty
+            if self.timer is None and self.pool.slab_count > 1:
+                self._trim_later()
         self.slab.live += 1
-        self.slab.dirty = self.slab.capacity      # whoever writes into the room need not report all of it
+        self.slab.dirty = self.slab.capacity      # what is written and not reported may lie anywhere
         self.pool.open_reservations += 1
         room.slab = self.slab
         room.data = self.slab.memory + self.slab.top
         room.length = self.slab.capacity - self.slab.top
         room.is_open = True
         open_range(room.data, room.length)
+        if self.pool.zeroing_mode == ON_ALLOC and self.written > self.slab.top:
+            memset(room.data, 0, <size_t>(self.written - self.slab.top))
+            self.written = self.slab.top
         return room
 
     cdef void _give_up_latest(self) noexcept:
-        if self.latest is None or not self.latest.is_open:
+        if self.latest is None:
             return
-        if self.latest.exports == 0:
-            _end(self.latest)
-        else:
+        if self.latest.exports > 0:
             end_carving(self.pool, &self.slab)
+        elif self.latest.is_open:
+            _end(self.latest)
 
     cdef Buffer commit(self, Reservation room, Py_ssize_t size):
         """The Buffer of the first `size` bytes of the room, which is no longer reserved."""
@@ -128,6 +144,8 @@ cdef class ReadSlab:
         slab = room.slab
         memory = room.data
         slab.top += aligned(size)
+        if slab == self.slab and slab.top > self.written:
+            self.written = slab.top
         close_range(memory + size, room.length - size)
         room.is_open = False
         room.data = NULL
@@ -137,6 +155,15 @@ cdef class ReadSlab:
         else:
             slab.live += 1
         return new_buffer(self.pool, slab, memory, size)
+
+    cdef object _trim_later(self):
+        self.timer = self.loop.call_later(IDLE_SECONDS, self._trim)
+
+    def _trim(self):
+        self.timer = None
+        self.pool.trim_idle()
+        if self.pool.slab_count > 1:
+            self._trim_later()
 
 
 cdef inline bint _held_once(PyObject *thing) noexcept:

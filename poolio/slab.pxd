@@ -17,7 +17,7 @@ cdef struct Slab:
     # valid from map to unmap
     char *memory
     Py_ssize_t capacity
-    int size_class          # SMALL, OVERSIZE, or an index into SlabStore.free_classes
+    int list_index          # the free list that it returns to, or OVERSIZE
     PyObject *identity      # the object that Buffer.slab shows; NULL until somebody asks
     Slab *previous          # all slabs of the store, in no order
     Slab *following
@@ -29,14 +29,29 @@ cdef struct Slab:
     # on a free list only
     Slab *next_free
 
+cdef struct FreeList:
+    Slab *first             # the last one emptied, still warm
+    Py_ssize_t count
+    Py_ssize_t unneeded     # the fewest that lay here since the last trim_idle()
+
 cdef enum:
     ALIGNMENT = 8
     CLASS_COUNT = 24
-    SMALL = -1
-    OVERSIZE = -2
+    SMALL = CLASS_COUNT     # the list of slabs that are carved from; the lists below it are the size classes
+    LIST_COUNT = CLASS_COUNT + 1
+    OVERSIZE = -1
 
 cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
     return (size + (ALIGNMENT - 1)) & ~(<Py_ssize_t>(ALIGNMENT - 1))
+
+
+cdef struct Survey:         # what a walk over all slabs finds
+    Py_ssize_t used         # slabs in which something lives
+    Py_ssize_t used_bytes   # of them, as far as they are carved; whole if nobody carves from them any more
+    Py_ssize_t live         # what lives in them
+    Py_ssize_t free         # slabs in which nothing lives, on a free list or waiting to be carved from
+    Py_ssize_t free_bytes
+    Py_ssize_t carved_free  # of the free ones, those that somebody carves from
 
 
 cdef class SlabStore:
@@ -45,18 +60,21 @@ cdef class SlabStore:
     cdef Py_ssize_t small_limit        # the largest size carved from a shared slab, inclusive
     cdef Py_ssize_t max_bytes_or_none  # -1: no limit
     cdef Zeroing zeroing_mode
-    # free memory, most recently used first
-    cdef Slab *free_small
-    cdef Slab *free_classes[CLASS_COUNT]
-    cdef Py_ssize_t free_count
-    cdef Py_ssize_t free_bytes
+    cdef bint scribbles                # debugging: what has ended is overwritten
+    cdef dict sites                    # debugging: address of an allocation -> where it was made; None: off
+    # free memory
+    cdef FreeList free_lists[LIST_COUNT]
+    cdef Py_ssize_t kept_bytes         # on the free lists
     cdef Slab *all_slabs
+    cdef Py_ssize_t returns            # slabs given back since creation
+    cdef long long trimmed_at          # seconds on the monotonic clock
     # accounting; bytes, and counts since creation
     cdef Py_ssize_t slab_count
-    cdef Py_ssize_t reserved_bytes    # slabs and size classes; what max_bytes bounds
+    cdef Py_ssize_t reserved_bytes     # slabs and size classes; what max_bytes bounds
     cdef Py_ssize_t oversize_bytes
-    cdef Py_ssize_t own_bytes         # allocations in memory of their own size, outside any slab
+    cdef Py_ssize_t own_bytes          # allocations in memory of their own size, outside any slab
     cdef Py_ssize_t live_bytes
+    cdef Py_ssize_t hidden_bytes       # of the live ones, those that no Buffer shows
     cdef Py_ssize_t live_allocations
     cdef Py_ssize_t own_allocations
     cdef Py_ssize_t open_reservations
@@ -67,10 +85,15 @@ cdef class SlabStore:
     cdef Slab *take_small(self) except NULL
     cdef Slab *take_large(self, Py_ssize_t size) except NULL
     cdef void give_back(self, Slab *slab) noexcept
-    cdef Slab *map_slab(self, Py_ssize_t capacity, int size_class) except NULL
-    cdef void unmap_slab(self, Slab *slab) noexcept
+    cdef Slab *_take_free(self, int index) noexcept
+    cdef void _keep_free(self, Slab *slab) noexcept
+    cdef Slab *_map_slab(self, Py_ssize_t capacity, int index) except NULL
+    cdef void _unmap_slab(self, Slab *slab) noexcept
     cdef void reclaim_carved(self) noexcept
-    cdef Py_ssize_t release_free(self, Py_ssize_t keep) noexcept
+    cdef Py_ssize_t release_free(self) noexcept
+    cdef Py_ssize_t trim_idle(self) noexcept
+    cdef void _shorten(self, FreeList *free, Py_ssize_t keep) noexcept
+    cdef Survey survey(self) noexcept
     cpdef check(self)
 
 

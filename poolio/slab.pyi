@@ -1,9 +1,14 @@
-from typing import Final, NoReturn
+from typing import Final, NoReturn, final
 
+BUILD_VARIANT: Final[str]
 MIN_SLAB_SIZE: Final[int]
 MAX_SLAB_SIZE: Final[int]
+KEEP_FREE_BYTES: Final[int]
+IDLE_SECONDS: Final[int]
+TRACEMALLOC_DOMAIN: Final[int]
 ZEROING_NAMES: Final[tuple[str, str, str]]
 
+@final
 class SlabIdentity:
     def __init__(self) -> NoReturn: ...
     @property

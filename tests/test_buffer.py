@@ -1,65 +1,15 @@
-"""Buffer: slices, the buffer protocol, comparison, freezing, release and detach, and hostile objects."""
+"""Buffer: slices, assignment, comparison, searching, splitting, converting, copying and filling."""
 
 import array
 import copy
 import gc
 import pickle
+import re
 import struct
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 import poolio
-
-OPERATIONS = {
-    "len": len,
-    "nbytes": lambda buf: buf.nbytes,
-    "offset": lambda buf: buf.offset,
-    "slab": lambda buf: buf.slab,
-    "readonly": lambda buf: buf.readonly,
-    "index": lambda buf: buf[0],
-    "slice": lambda buf: buf[0:1],
-    "empty slice": lambda buf: buf[0:0],
-    "iteration": list,
-    "contains": lambda buf: 1 in buf,
-    "contains bytes": lambda buf: b"a" in buf,
-    "byte assignment": lambda buf: buf.__setitem__(0, 1),
-    "slice assignment": lambda buf: buf.__setitem__(slice(0, 1), b"x"),
-    "eq": lambda buf: buf == b"abc",
-    "ne": lambda buf: buf != b"abc",
-    "lt": lambda buf: buf < b"abc",
-    "ge": lambda buf: buf >= b"abc",
-    "hash": hash,
-    "tobytes": lambda buf: buf.tobytes(),
-    "bytes": bytes,
-    "bytearray": bytearray,
-    "memoryview": memoryview,
-    "with": lambda buf: buf.__enter__(),
-    "freeze": lambda buf: buf.freeze(),
-    "detach": lambda buf: buf.detach(),
-    "from_bytes": poolio.from_bytes,
-}
-
-
-class Calls:
-    """An index that runs code of its own before it answers."""
-
-    def __init__(self, action, answer=0):
-        self.action, self.answer = action, answer
-
-    def __index__(self):
-        self.action()
-        return self.answer
-
-
-def survives(code):
-    """Run code in a process of its own: what could crash must not take the other tests along."""
-    code = "import poolio\n" + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
 
 # --- slices ---------------------------------------------------------------------------------------------
 
@@ -220,68 +170,6 @@ def test_deletion_of_bytes_raises(pool):
         del buf[0:1]
 
 
-# --- the buffer protocol --------------------------------------------------------------------------------
-
-
-def test_memoryview_is_flat_bytes_and_writes_through(pool):
-    buf = pool.from_bytes(b"abcd")
-    view = memoryview(buf)
-    assert (view.format, view.itemsize, view.ndim, view.shape, view.strides) == ("B", 1, 1, (4,), (1,))
-    assert (view.nbytes, view.readonly, view.c_contiguous, view.obj) == (4, False, True, buf)
-    view[1:3] = b"XY"
-    assert buf == b"aXYd"
-
-
-def test_memoryview_of_slice_shows_its_range_alone(pool):
-    parent = pool.from_bytes(b"0123456789")
-    view = memoryview(parent[3:6])
-    assert (bytes(view), bytes(view.obj)) == (b"345", b"345")
-
-
-def test_memoryview_outlives_buffer(pool):
-    view = memoryview(pool.from_bytes(b"abcd"))
-    other = pool.from_bytes(b"xxxx")
-    assert (bytes(view), other) == (b"abcd", b"xxxx")
-    view.release()
-    assert pool.statistics().live_bytes == 4
-
-
-def test_memoryview_cast_and_subview_count_as_views(pool):
-    buf = pool.from_bytes(b"abcdefgh")
-    part = memoryview(buf).cast("I")[1:]
-    with pytest.raises(BufferError):
-        buf.release()
-    part.release()
-    del part
-    buf.release()
-
-
-def test_conversions_copy_all_bytes(pool):
-    data = bytes(range(256))
-    buf = pool.from_bytes(data)
-    assert data == bytes(buf) == buf.tobytes() == bytearray(buf) == b"".join([buf])
-    assert int.from_bytes(buf[:2], "big") == 1
-
-
-def test_struct_packs_and_unpacks_in_place(pool):
-    buf = pool.alloc(16)
-    struct.pack_into(">IH", buf, 2, 0x01020304, 0x0506)
-    assert buf[2:8] == bytes(range(1, 7))
-    assert struct.unpack_from(">IH", buf, 2) == (0x01020304, 0x0506)
-
-
-def test_numpy_array_shares_memory_and_counts_as_view(pool):
-    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
-    buf = pool.alloc(8)
-    numbers = numpy.frombuffer(buf, dtype="<u2")
-    numbers[1] = 0x0102
-    assert buf[2:4] == b"\x02\x01"
-    with pytest.raises(BufferError):
-        buf.release()
-    buf[0:2] = numpy.array([0x0304], dtype="<u2")
-    assert numbers[0] == 0x0304
-
-
 # --- comparison and hash --------------------------------------------------------------------------------
 
 
@@ -322,324 +210,246 @@ def test_hash_of_writable_raises(pool):
         hash(pool.from_bytes(b"key"))
 
 
-# --- freezing -------------------------------------------------------------------------------------------
+# --- conversion ---------------------------------------------------------------------------------------------
 
 
-def test_freeze_returns_itself_and_refuses_assignment(pool):
+def test_conversions_copy_all_bytes(pool):
+    data = bytes(range(256))
+    buf = pool.from_bytes(data)
+    assert data == bytes(buf) == buf.tobytes() == bytearray(buf) == b"".join([buf])
+    assert int.from_bytes(buf[:2], "big") == 1
+
+
+def test_struct_packs_and_unpacks_in_place(pool):
+    buf = pool.alloc(16)
+    struct.pack_into(">IH", buf, 2, 0x01020304, 0x0506)
+    assert buf[2:8] == bytes(range(1, 7))
+    assert struct.unpack_from(">IH", buf, 2) == (0x01020304, 0x0506)
+
+
+def test_re_searches_and_groups(pool):
+    match = re.search(rb"(\w+): (\w+)\r\n", pool.from_bytes(b"GET\r\nHost: here\r\n"))
+    assert match.groups() == (b"Host", b"here")
+
+
+@pytest.mark.parametrize("data, arguments", [
+    (b"text", ()), ("größe".encode(), ()), ("größe".encode("latin-1"), ("latin-1",)), (b"a\xffb", ("utf-8", "replace")),
+    ("wide".encode("utf-16"), ("utf-16",)), (b"", ()), (b"a\xffb", ("ascii", "ignore")),
+])
+def test_decode_is_that_of_bytes(pool, data, arguments):
+    assert pool.from_bytes(data).decode(*arguments) == data.decode(*arguments)
+
+
+def test_decode_takes_keywords_and_raises_as_bytes_does(pool):
+    buf = pool.from_bytes(b"a\xff")
+    assert buf.decode(encoding="ascii", errors="ignore") == "a"
+    with pytest.raises(UnicodeDecodeError, match="position 1"):
+        buf.decode()
+    with pytest.raises(LookupError):
+        buf.decode("no such codec")
+
+
+@pytest.mark.parametrize("arguments", [(), (":",), ("-", 2), (b"_", -3)])
+def test_hex_is_that_of_bytes(pool, arguments):
+    data = bytes(range(0, 256, 17))
+    assert pool.from_bytes(data).hex(*arguments) == data.hex(*arguments)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("frozen", [False, True])
+def test_pickle_keeps_bytes_and_frozenness(pool, protocol, frozen):
     buf = pool.from_bytes(b"abc")
-    assert buf.freeze() is buf
-    assert buf.readonly
-    with pytest.raises(TypeError, match="frozen"):
-        buf[0] = 1
-    with pytest.raises(TypeError, match="frozen"):
-        buf[0:1] = b"x"
-    assert buf.freeze() == b"abc"
+    if frozen:
+        buf.freeze()
+    again = pickle.loads(pickle.dumps(buf, protocol))
+    assert (again, again.readonly, type(again)) == (b"abc", frozen, poolio.Buffer)
+    assert again.pool is poolio.default_pool()
 
 
-@pytest.mark.parametrize("through", ["root", "slice"])
-def test_freeze_holds_for_whole_allocation(pool, through):
-    root = pool.from_bytes(b"0123456789")
-    early = root[0:2]
-    (root if through == "root" else early).freeze()
-    late = root[4:6]
-    assert root.readonly and early.readonly and late.readonly
-    for buf in (root, early, late):
+def test_pickle_out_of_band_holds_no_bytes(pool):
+    buf, taken = pool.from_bytes(b"abc" * 1000), []
+    data = pickle.dumps(buf, 5, buffer_callback=taken.append)
+    assert (len(data) < 200, bytes(taken[0].raw())) == (True, b"abc" * 1000)
+    again = pickle.loads(data, buffers=[bytearray(b"xyz")])
+    assert (again, again.readonly) == (b"xyz", False)
+
+
+def test_pickle_out_of_band_buffer_is_shared(pool):
+    data = pickle.dumps(pool.from_bytes(b"abc"), 5, buffer_callback=lambda _: None)
+    given = pool.from_bytes(b"xyz")
+    again = pickle.loads(data, buffers=[given])
+    again[0] = ord("w")
+    assert (given, again.slab) == (b"wyz", given.slab)
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copy_is_writable_and_from_the_same_pool(pool, make):
+    buf = pool.from_bytes(b"abc").freeze()
+    other = make(buf)
+    other[0] = ord("x")
+    assert (other, buf, other.pool) == (b"xbc", b"abc", pool)
+
+
+# --- searching ------------------------------------------------------------------------------------------------
+
+TEXTS = (b"", b"a", b"abcabcab", b"aaaaaaaaaa", b"\r\n\r\n", b"GET / HTTP/1.1\r\nA: x\r\n\r\n", bytes(range(256)) * 3)
+NEEDLES = (b"", b"a", b"ab", b"abc", b"aa", b"\n", b"\r\n", b"\r\n\r\n", b"ca", b"\xff\x00", b"x" * 300)
+BOUNDS = ((), (0,), (1,), (None, -1), (2, 5), (-4,), (-100, 100), (5, 2), (10, 20), (300,), (2**70,), (-(2**70), 2**70))
+METHODS = ("find", "rfind", "count", "startswith", "endswith")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: repr(text[:12]))
+def test_search_is_that_of_bytes(pool, method, text):
+    buf = pool.from_bytes(text)
+    for needle in NEEDLES:
+        for bounds in BOUNDS:
+            expected = getattr(text, method)(needle, *bounds)
+            assert getattr(buf, method)(needle, *bounds) == expected, (needle, bounds)
+
+
+@pytest.mark.parametrize("method, same", [("index", "find"), ("rindex", "rfind")])
+def test_index_is_find_that_raises(pool, method, same):
+    buf = pool.from_bytes(b"abcabc")
+    assert getattr(buf, method)(b"bc") == getattr(buf, same)(b"bc")
+    with pytest.raises(ValueError, match="not in"):
+        getattr(buf, method)(b"x")
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, poolio.from_bytes, lambda data: array.array("B", data)])
+def test_search_for_any_bytes_like(pool, kind):
+    buf = pool.from_bytes(b"hello world")
+    assert (buf.find(kind(b"wor")), buf.count(kind(b"l")), kind(b"lo w") in buf) == (6, 3, True)
+    assert buf.startswith(kind(b"hell")) and buf.endswith(kind(b"rld"))
+
+
+def test_search_for_byte_as_integer(pool):
+    buf = pool.from_bytes(b"abca\xff")
+    assert (buf.find(97), buf.rfind(97), buf.count(97), buf.find(255), buf.find(0)) == (0, 3, 2, 4, -1)
+
+
+@pytest.mark.parametrize("method", ["find", "rfind", "index", "rindex", "count"])
+@pytest.mark.parametrize("wrong, error", [(256, ValueError), (-1, ValueError), ("a", TypeError), (None, TypeError),
+                                          (1.0, TypeError)])
+def test_search_for_something_else_raises(pool, method, wrong, error):
+    with pytest.raises(error):
+        getattr(pool.from_bytes(b"abc"), method)(wrong)
+
+
+@pytest.mark.parametrize("method", ["startswith", "endswith"])
+def test_ends_take_a_tuple_and_refuse_integers(pool, method):
+    buf = pool.from_bytes(b"abcab")
+    assert getattr(buf, method)((b"x", b"ab"))
+    assert not getattr(buf, method)(())
+    for wrong in (97, "ab", [b"ab"], (b"x", 97)):
         with pytest.raises(TypeError):
-            buf[0] = 1
+            getattr(buf, method)(wrong)
 
 
-def test_freeze_leaves_neighbour_writable(pool):
-    first, second = pool.from_bytes(b"a"), pool.from_bytes(b"b")
-    first.freeze()
-    second[0] = ord("c")
-    assert second == b"c"
+@pytest.mark.parametrize("repeated", [b"\r", b"\n", b"\r\r\n"])
+def test_find_in_text_full_of_false_starts(pool, repeated):
+    text = repeated * 20_000
+    for needle in (b"\r\n", b"\n\r", b"\r" * 50 + b"\n", b"\r\r\n\n"):
+        assert pool.from_bytes(text).find(needle) == text.find(needle)
+        assert pool.from_bytes(text + needle).find(needle) == (text + needle).find(needle)
 
 
-@pytest.mark.parametrize("viewed, frozen", [
-    ("root", "root"), ("root", "piece"), ("piece", "root"), ("piece", "other"),
+def test_find_never_looks_beyond_its_range(pool):
+    whole = pool.from_bytes(b"abcXYZdef")
+    part = whole[0:5]
+    assert (part.find(b"XYZ"), part.find(b"Z"), part.endswith(b"XY"), part.rfind(b"Yd")) == (-1, -1, True, -1)
+
+
+# --- splitting --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sep", [b",", b"\r\n", b"aa", b"x" * 300])
+@pytest.mark.parametrize("text", [b"", b",", b"a,b,,c", b"\r\na\r\n\r\n", b"aaaaa", b"none"])
+@pytest.mark.parametrize("maxsplit", [-1, 0, 1, 2, 2**70])
+def test_split_is_that_of_bytes(pool, text, sep, maxsplit):
+    assert pool.from_bytes(text).split(sep, maxsplit) == text.split(sep, min(maxsplit, 2**62))
+
+
+@pytest.mark.parametrize("text", [b"", b"  ", b"a", b" a\tb\n\x0b\x0c\r c  ", b"a  b\x1cc\x00"])
+@pytest.mark.parametrize("maxsplit", [-1, 0, 1, 2])
+def test_split_at_whitespace_is_that_of_bytes(pool, text, maxsplit):
+    assert pool.from_bytes(text).split(maxsplit=maxsplit) == text.split(maxsplit=maxsplit)
+
+
+def test_split_pieces_share_the_memory(pool):
+    buf = pool.from_bytes(b"key=value")
+    key, value = buf.split(b"=")
+    value[:] = b"VALUE"
+    assert (buf, key.slab, pool.statistics().live_allocations) == (b"key=VALUE", buf.slab, 1)
+
+
+@pytest.mark.parametrize("sep, error", [(b"", ValueError), (44, TypeError), (",", TypeError)])
+def test_split_at_something_else_raises(pool, sep, error):
+    with pytest.raises(error):
+        pool.from_bytes(b"a,b").split(sep)
+
+
+# --- copying and filling ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset, copied, result", [(0, 4, b"abcd......"), (6, 4, b"......abcd"), (8, 2, b"........ab"),
+                                                    (10, 0, b"..........")])
+def test_copy_into_copies_what_fits(pool, offset, copied, result):
+    target = bytearray(b"." * 10)
+    assert pool.from_bytes(b"abcd").copy_into(target, offset) == copied
+    assert target == result
+
+
+@pytest.mark.parametrize("start, offset", [(0, 2), (2, 0), (0, 0)])
+def test_copy_into_itself_moves(pool, start, offset):
+    buf, model = pool.from_bytes(b"01234567"), bytearray(b"01234567")
+    buf[start:start + 6].copy_into(buf, offset)
+    model[offset:offset + 6] = model[start:start + 6]
+    assert buf == model
+
+
+@pytest.mark.parametrize("target, offset, error", [
+    (bytearray(3), 4, IndexError), (bytearray(3), -1, IndexError), (b"abc", 0, BufferError), ("abc", 0, TypeError),
 ])
-def test_freeze_under_writable_view_raises_until_it_ends(pool, viewed, frozen):
-    root = pool.from_bytes(b"0123456789")
-    buffers = {"root": root, "piece": root[2:4], "other": root[6:8]}
-    view = memoryview(buffers[viewed])
-    with pytest.raises(BufferError, match="view"):
-        buffers[frozen].freeze()
-    assert not root.readonly
-    view.release()
-    assert buffers[frozen].freeze().readonly
+def test_copy_into_what_cannot_hold_it_raises(pool, target, offset, error):
+    with pytest.raises(error):
+        pool.from_bytes(b"abc").copy_into(target, offset)
 
 
-def test_freeze_under_view_of_dropped_slice_raises(pool):
-    root = pool.from_bytes(b"0123456789")
-    view = memoryview(root[2:4])
-    with pytest.raises(BufferError):
-        root.freeze()
-    del view
-    root.freeze()
+def test_copy_into_frozen_raises(pool):
+    target = pool.from_bytes(b"abc").freeze()
+    with pytest.raises(BufferError, match="frozen"):
+        pool.from_bytes(b"xyz").copy_into(target)
+    assert target == b"abc"
 
 
-def test_frozen_views_are_readonly(pool):
-    buf = pool.from_bytes(b"abc").freeze()
-    view = memoryview(buf)
-    assert view.readonly
-    with pytest.raises(TypeError):
-        view[0] = 1
-    with pytest.raises((BufferError, TypeError)):
-        struct.pack_into("B", buf, 0, 1)
-    assert hash(view) == hash(b"abc")
+@pytest.mark.parametrize("value, pattern", [(0, b"\0"), (255, b"\xff"), (b"a", b"a"), (b"abc", b"abc"),
+                                            (memoryview(b"xy"), b"xy"), (b"longer than it all", b"longer than it all")])
+@pytest.mark.parametrize("bounds", [(), (3,), (2, 7), (-3, None), (5, 2), (None, 100)])
+def test_fill_repeats_pattern(pool, value, pattern, bounds):
+    buf, model = pool.from_bytes(b"0123456789"), bytearray(b"0123456789")
+    assert buf.fill(value, *bounds) is buf
+    place = range(10)[slice(*bounds)] if len(bounds) == 2 else range(10)[bounds[0] if bounds else 0:]
+    for count, index in enumerate(place):
+        model[index] = pattern[count % len(pattern)]
+    assert buf == model
 
 
-def test_frozen_with_view_alive_freezes_again(pool):
-    buf = pool.from_bytes(b"abc").freeze()
-    view = memoryview(buf)
-    assert buf[1:].freeze() == b"bc"
-    assert bytes(view) == b"abc"
+def test_fill_with_part_of_itself(pool):
+    buf = pool.from_bytes(b"0123456789")
+    buf.fill(buf[7:10])
+    assert buf == b"7897897897"
 
 
-def test_freeze_ends_with_its_allocation(pool):
-    pool.from_bytes(b"abc").freeze().release()
-    again = pool.alloc(3)
-    assert (again.readonly, again.offset) == (False, 0)
-
-
-# --- release and detach ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_use_after_release_raises(pool, operation):
+@pytest.mark.parametrize("value, error", [(b"", ValueError), (256, ValueError), (-1, ValueError), ("a", TypeError),
+                                          (None, TypeError), (0.5, TypeError)])
+def test_fill_with_something_else_raises_and_changes_nothing(pool, value, error):
     buf = pool.from_bytes(b"abc")
-    buf.release()
-    with pytest.raises(poolio.BufferReleased):
-        operation(buf)
-
-
-def test_use_after_release_of_frozen_slice_raises(pool):
-    root = pool.from_bytes(b"abc").freeze()
-    piece = root[1:]
-    piece.release()
-    with pytest.raises(ValueError):
-        hash(piece)
-    assert root == b"abc"
-
-
-def test_released_still_tells_what_it_is(pool):
-    buf = pool.from_bytes(b"abc")
-    assert not buf.released
-    buf.release()
-    assert (buf.released, buf.pool, repr(buf)) == (True, pool, "<poolio.Buffer released>")
-
-
-def test_release_twice_does_nothing(pool):
-    buf, other = pool.from_bytes(b"abc"), pool.from_bytes(b"xyz")
-    buf.release()
-    buf.release()
-    pool.check()
-    assert pool.statistics().live_buffers == 1
-    assert other == b"xyz"
-
-
-def test_release_under_view_raises_and_loses_nothing(pool):
-    buf = pool.from_bytes(b"abc")
-    view = memoryview(buf)
-    with pytest.raises(BufferError, match=r"1 view"):
-        buf.release()
-    assert (buf.released, buf, bytes(view)) == (False, b"abc", b"abc")
-    view.release()
-    buf.release()
-    assert pool.statistics().live_bytes == 0
-
-
-def test_release_under_view_of_its_slice_is_allowed(pool):
-    root = pool.from_bytes(b"0123456789")
-    view = memoryview(root[2:4])
-    root.release()
-    assert bytes(view) == b"23"
-
-
-def test_release_of_slice_leaves_parent(pool):
-    root = pool.from_bytes(b"0123456789")
-    piece = root[2:4]
-    piece.release()
-    assert root == b"0123456789"
-    assert pool.statistics().live_buffers == 1
-
-
-def test_release_of_last_slice_gives_memory_back(pool):
-    piece = pool.from_bytes(b"0123456789")[2:4]
-    piece.release()
-    assert pool.statistics().live_bytes == 0
-    assert piece.released
-
-
-def test_with_releases_at_its_end(pool):
-    with pool.from_bytes(b"abc") as buf:
-        assert buf == b"abc"
-    assert buf.released
-    assert pool.statistics().live_bytes == 0
-
-
-def test_with_left_by_exception_releases_and_passes_it_on(pool):
-    with pytest.raises(KeyError), pool.from_bytes(b"abc") as buf:
-        raise KeyError
-    assert buf.released
-
-
-def test_with_left_under_view_raises(pool):
-    with pytest.raises(BufferError), pool.from_bytes(b"abc") as buf:
-        view = memoryview(buf)
-    assert (buf.released, bytes(view)) == (False, b"abc")
-
-
-def test_detach_is_frozen_copy_of_own_size_and_releases(pool):
-    root = pool.from_bytes(b"x" * 1000)
-    piece = root[10:13]
-    kept = piece.detach()
-    assert (kept, kept.readonly, kept.slab, kept.pool) == (b"xxx", True, None, pool)
-    assert (piece.released, root.released, root.readonly) == (True, False, False)
-    figures = pool.statistics()
-    assert (figures.unpooled_bytes, figures.copied_bytes) == (3, 3)
-
-
-def test_detach_unpins_slab(pool):
-    kept = pool.from_bytes(b"x" * 1000)[10:13].detach()
-    assert pool.statistics().live_bytes == 3
-    assert pool.trim() > 0
-    assert kept == b"xxx"
-
-
-def test_detach_under_view_raises_and_loses_nothing(pool):
-    buf = pool.from_bytes(b"abc")
-    view = memoryview(buf)
-    with pytest.raises(BufferError, match="view"):
-        buf.detach()
-    assert (buf, bytes(view)) == (b"abc", b"abc")
-    assert pool.statistics().copied_bytes == 0
-
-
-def test_detach_of_empty_and_of_detached(pool):
-    assert pool.alloc(0).detach() == b""
-    assert pool.from_bytes(b"abc").detach().detach() == b"abc"
-
-
-# --- objects that misbehave -----------------------------------------------------------------------------
-
-
-def test_buffer_made_by_user_raises():
-    with pytest.raises(TypeError, match="made by a pool"):
-        poolio.Buffer()
-
-
-def test_buffer_subclassed_raises():
-    with pytest.raises(TypeError):
-        type("Mine", (poolio.Buffer,), {})
-
-
-@pytest.mark.parametrize("operation", [
-    "len(buf)", "buf[0:0]", "buf[0:1][0:0]", "buf[0]", "bytes(buf)", "memoryview(buf)", "buf == b''",
-    "buf < b'a'", "repr(buf)", "hash(buf.freeze())", "buf.detach()", "buf.release()", "buf.offset",
-    "buf.slab", "list(buf)", "buf.__setitem__(slice(0, 0), b'')", "buf.__setitem__(0, 1)",
-    "poolio.from_bytes(buf)", "0 in buf",
-])
-def test_buffer_by_new_alone_is_harmless(operation):
-    survives(f"""
-        import contextlib, ctypes, gc
-        def surroundings():
-            return ctypes.string_at(id(None) + 32, 1024)
-        with contextlib.suppress(TypeError, ValueError, IndexError):
-            buf = poolio.Buffer.__new__(poolio.Buffer)
-            before = surroundings()
-            with contextlib.suppress(TypeError, ValueError, IndexError):
-                {operation}
-            assert surroundings() == before, "something was written through None"
-            del buf
-        gc.collect()
-        poolio.default_pool().check()
-    """)
-
-
-def test_buffer_copied_or_pickled_raises(pool):
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(TypeError):
-        copy.copy(buf)
-    with pytest.raises(TypeError):
-        pickle.dumps(buf)
-
-
-def test_index_releasing_buffer_raises(pool):
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(poolio.BufferReleased):
-        buf[Calls(buf.release)]
-
-
-@pytest.mark.parametrize("zeroing", ["never", "on_release"])
-@pytest.mark.parametrize("key", ["slice(evil, None)", "slice(None, evil)", "slice(0, 1, evil)"])
-def test_slice_bound_releasing_buffer_raises(zeroing, key):
-    survives(f"""
-        class Evil:
-            def __index__(self):
-                buf.release()
-                return 1
-        evil = Evil()
-        pool = poolio.Pool(zeroing={zeroing!r})
-        buf = pool.from_bytes(b"abc")
-        try:
-            buf[{key}]
-        except poolio.BufferReleased:
-            pass
-        else:
-            raise AssertionError("a slice of released memory")
-        pool.check()
-        assert pool.statistics().live_buffers == 0
-    """)
-
-
-def test_assigned_byte_releasing_buffer_raises(pool):
-    buf, other = pool.from_bytes(b"abc"), pool.from_bytes(b"xyz")
-    with pytest.raises(poolio.BufferReleased):
-        buf[0] = Calls(buf.release, 65)
-    assert other == b"xyz"
-
-
-def test_assigned_byte_freezing_buffer_raises(pool):
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(TypeError, match="frozen"):
-        buf[0] = Calls(buf.freeze, 65)
+    with pytest.raises(error):
+        buf.fill(value)
     assert buf == b"abc"
 
 
-@pytest.mark.parametrize("index", ["start", "stop"])
-def test_assigned_slice_bound_releasing_buffer_raises(pool, index):
-    buf = pool.from_bytes(b"abc")
-    evil = Calls(buf.release, 1)
-    key = slice(evil, 3) if index == "start" else slice(0, evil)
-    with pytest.raises(poolio.BufferReleased):
-        buf[key] = b"xy" if index == "start" else b"x"
-
-
-def test_contained_value_releasing_buffer_raises(pool):
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(poolio.BufferReleased):
-        Calls(buf.release, 97) in buf  # noqa: B015
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ in Python classes came with 3.12")
-@pytest.mark.parametrize("action, error", [("release", poolio.BufferReleased), ("freeze", TypeError)])
-def test_assigned_source_changing_buffer_raises(pool, action, error):
-    class Source:
-        def __buffer__(self, flags):
-            getattr(buf, action)()
-            return memoryview(b"xyz")
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(error):
-        buf[:] = Source()
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ in Python classes came with 3.12")
-def test_compared_object_releasing_buffer_raises(pool):
-    class Other:
-        def __buffer__(self, flags):
-            buf.release()
-            return memoryview(b"abc")
-    buf = pool.from_bytes(b"abc")
-    with pytest.raises(poolio.BufferReleased):
-        buf == Other()  # noqa: B015
+def test_fill_frozen_raises(pool):
+    with pytest.raises(TypeError, match="frozen"):
+        pool.from_bytes(b"abc").freeze().fill(0)

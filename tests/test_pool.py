@@ -1,13 +1,19 @@
 """Pool: kinds of allocation, zeroing modes, sizes, arguments, statistics, threads and lifetimes."""
 
-import ctypes
+import asyncio
+import copy
+import mmap
 import os
+import pickle
+import socket
 import subprocess
 import sys
 import threading
 import weakref
 
+import numpy
 import pytest
+from memory import address_of, dirty, look
 
 import poolio
 
@@ -17,23 +23,6 @@ SMALL_SLAB = 4096
 BOUNDARIES = (0, 1, 7, 8, 9, 4096, 16384, 65535, 65536, 65537, LARGEST_CLASS, LARGEST_CLASS + 1)
 NEVER_GIVEN = 1 << 60       # beyond every machine's address space
 zeroing_modes = pytest.mark.parametrize("zeroing", ["on_alloc", "on_release"])
-
-
-def dirty(pool, size):
-    buf = pool.alloc_unsafe(size)
-    buf[:] = b"\xa5" * size
-
-
-def address_of(buf):
-    return ctypes.addressof(ctypes.c_char.from_buffer(buf))
-
-
-def look(address, size):
-    """The bytes in memory that is nobody's; an address sanitizer is told first."""
-    unpoison = getattr(ctypes.CDLL(None), "__asan_unpoison_memory_region", None)
-    if unpoison is not None:
-        unpoison(ctypes.c_void_p(address), ctypes.c_size_t(size))
-    return ctypes.string_at(address, size)
 
 
 @pytest.mark.parametrize("size", BOUNDARIES)
@@ -401,7 +390,7 @@ def test_statistics_of_every_kind_add_up(pool):
     assert (figures.live_allocations, figures.live_buffers) == (4, 5)
     assert figures.reserved_bytes == small.slab.capacity + large.slab.capacity
     assert (figures.oversize_bytes, figures.unpooled_bytes) == (len(huge), len(own))
-    assert (figures.slabs, figures.slabs_free, figures.free_bytes) == (3, 0, 0)
+    assert (figures.slabs, figures.slabs_used, figures.slabs_free, figures.free_bytes) == (3, 3, 0, 0)
     assert (figures.reuses, figures.copied_bytes, len(piece)) == (0, 0, 2)
 
 
@@ -413,7 +402,8 @@ def test_statistics_after_drops_and_detach_add_up(pool):
     figures = pool.statistics()
     assert (figures.live_bytes, figures.live_allocations, figures.live_buffers) == (2, 1, 1)
     assert figures.reserved_bytes == SLAB + class_bytes
-    assert (figures.slabs, figures.slabs_free, figures.free_bytes) == (2, 1, class_bytes)
+    assert (figures.slabs, figures.slabs_used, figures.slabs_free) == (2, 0, 2)
+    assert figures.free_bytes == SLAB + class_bytes
     assert (figures.unpooled_bytes, figures.copied_bytes, figures.reuses) == (2, len(kept), 1)
 
 
@@ -423,3 +413,236 @@ def test_statistics_empty_allocations_are_counted(pool):
     assert (figures.live_allocations, figures.live_buffers, figures.live_bytes) == (1, 1, 0)
     empty.release()
     assert pool.statistics().live_allocations == 0
+
+
+# --- concat ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pieces", [
+    [], [b""], [b"abc"], [b"abc", b"", bytearray(b"def"), memoryview(b"ghi")], [b"x" * 50_000] * 3, [b"y"] * 1000,
+])
+def test_concat_joins_in_order_and_is_writable(pool, pieces):
+    joined = pool.concat(pieces)
+    assert (joined, joined.readonly, joined.pool) == (b"".join(pieces), False, pool)
+
+
+def test_concat_takes_buffers_and_any_iterable(pool):
+    parent = pool.from_bytes(b"0123456789")
+    assert pool.concat(iter([parent[5:], parent, parent[:1]])) == b"56789" + b"0123456789" + b"0"
+    assert poolio.concat((b"a", parent[:1])).pool is poolio.default_pool()
+
+
+@pytest.mark.parametrize("wrong", [[b"a", "b"], [b"a", None], [1, 2], 5, None, [memoryview(b"abcd")[::2]]])
+def test_concat_of_something_else_raises_and_gives_everything_back(pool, wrong):
+    first = pool.from_bytes(b"first")
+    if isinstance(wrong, list):
+        wrong = [first, *wrong]
+    with pytest.raises((TypeError, BufferError)):
+        pool.concat(wrong)
+    first.release()
+
+
+def test_concat_beyond_the_address_space_raises(pool):
+    """A view of a gigabyte costs nothing here: it is mapped and never touched."""
+    with mmap.mmap(-1, 1 << 30) as piece, pytest.raises((OverflowError, MemoryError)):
+        pool.concat([piece] * (1 << 20))
+    pool.check()
+
+
+# --- nobody else's bytes ----------------------------------------------------------------------------------------
+
+SHOWS_MEMORY = {
+    "alloc": lambda pool: pool.alloc(5000),
+    "alloc_unsafe": lambda pool: pool.alloc_unsafe(5000),
+    "alloc_unpooled": lambda pool: pool.alloc_unpooled(5000),
+    "slice": lambda pool: pool.alloc_unsafe(9000)[2000:7000],
+    "slice of slice": lambda pool: pool.alloc_unsafe(9000)[1000:][1000:6000],
+    "view": lambda pool: memoryview(pool.alloc_unsafe(5000)),
+    "obj of view": lambda pool: memoryview(pool.alloc_unsafe(5000)).obj,
+    "numpy base": lambda pool: numpy.frombuffer(pool.alloc_unsafe(5000), numpy.uint8).base,
+    "detach": lambda pool: pool.alloc_unsafe(5000).detach(),
+    "copy": lambda pool: copy.copy(pool.alloc_unsafe(5000)),
+    "pickle": lambda pool: pickle.loads(pickle.dumps(pool.alloc_unsafe(5000), 5)),
+    "split": lambda pool: pool.alloc_unsafe(5000).split(b"x")[0],
+    "concat": lambda pool: pool.concat([pool.alloc_unsafe(2000), pool.alloc_unsafe(3000)]),
+    "size class": lambda pool: pool.alloc_unsafe(SLAB)[-5000:],
+    "oversize": lambda pool: pool.alloc_unsafe(LARGEST_CLASS + 1)[-5000:],
+}
+
+
+@zeroing_modes
+@pytest.mark.parametrize("shown", SHOWS_MEMORY.values(), ids=SHOWS_MEMORY)
+def test_zeroing_pool_shows_nobody_elses_bytes(make_pool, zeroing, shown):
+    pool = make_pool(zeroing=zeroing)
+    neighbours = [pool.from_bytes(b"\xa5" * 40_000) for _ in range(7)]
+    del neighbours[1::2]                     # a slab with holes, and one that is carved again from its start
+    for size in (SLAB, LARGEST_CLASS, LARGEST_CLASS + 1):
+        dirty(pool, size)
+    for _ in range(20):
+        dirty(pool, 9000)
+        seen = shown(pool)
+        assert bytes(seen) == bytes(5000)
+        del seen
+
+
+SECRET_KEEPER = """
+import os, sys, poolio
+pool = poolio.Pool(zeroing="on_release")
+held = []
+for size in map(int, sys.argv[1:]):
+    buf = pool.alloc_unpooled(size) if size == 33 else pool.alloc(size)
+    got = 0
+    while got < size:                          # straight from the pipe into the pool: no other copy in this process
+        got += os.readv(0, [memoryview(buf)[got:]])
+    held.append(buf)
+del buf
+print("have it", flush=True)
+os.readv(0, [bytearray(1)])
+pieces = [buf[8:24] for buf in held] + [buf[20:] for buf in held]
+views = [memoryview(piece) for piece in pieces]
+held.clear()
+del pieces
+print("still have it", flush=True)
+os.readv(0, [bytearray(1)])
+views.clear()
+print("gone", flush=True)
+os.readv(0, [bytearray(1)])
+"""
+
+
+def places_of(pid, needle):
+    """How often the bytes stand in the memory of a process, its whole address space."""
+    count = 0
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, access = line.split()[:2]
+            if access.startswith("r") and "[v" not in line:      # not [vvar], [vdso], [vsyscall]
+                start, end = (int(address, 16) for address in span.split("-"))
+                memory.seek(start)
+                count += memory.read(end - start).count(needle)
+    return count
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into another process through /proc")
+def test_on_release_secret_is_gone_from_the_process():
+    sizes = (32, 33, 70_000, LARGEST_CLASS + 1)
+    secret = os.urandom(32)
+    child = subprocess.Popen([sys.executable, "-c", SECRET_KEEPER, *map(str, sizes)], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    with child:
+        child.stdin.write(b"".join(secret + bytes(size - 32) for size in sizes))
+        child.stdin.flush()
+        for said, expected in ((b"have it\n", len(sizes)), (b"still have it\n", len(sizes)), (b"gone\n", 0)):
+            assert child.stdout.readline() == said
+            assert places_of(child.pid, secret) == expected, said
+            child.stdin.write(b".")
+            child.stdin.flush()
+    assert child.returncode == 0
+
+
+# --- what is pinned, and what things weigh ------------------------------------------------------------------------
+
+
+def test_pinned_is_what_slices_hide(pool):
+    root = pool.alloc_unsafe(1000)
+    assert pool.statistics().pinned_bytes == 0
+    piece = root[100:164]
+    assert pool.statistics().pinned_bytes == 0
+    root.release()
+    assert pool.statistics().pinned_bytes == 1000 - 64
+    overlapping = piece[:]
+    assert pool.statistics().pinned_bytes == 1000 - 128    # overlaps count twice: at least so much is hidden
+    del piece, overlapping
+    assert pool.statistics().pinned_bytes == 0
+
+
+def test_pinned_is_the_rest_of_a_slab_that_is_full(pool):
+    held = [pool.alloc_unsafe(8192) for _ in range(33)]
+    del held[1:32]
+    assert pool.statistics().pinned_bytes == SLAB - 8192
+    held[0] = held[0].detach()
+    assert pool.statistics().pinned_bytes == 0
+
+
+@pytest.mark.parametrize("size", [5, 100_000, LARGEST_CLASS + 1])
+def test_pinned_by_a_slice_of_any_kind_of_memory(pool, size):
+    buf = pool.alloc_unsafe(size)
+    carved = buf.slab.capacity if size > 65536 else 8
+    piece = buf[2:3]
+    del buf
+    assert pool.statistics().pinned_bytes == carved - 1
+    piece = pool.alloc_unpooled(size)[2:3]
+    assert pool.statistics().pinned_bytes == size - 1
+    assert len(piece) == 1
+
+
+def test_sizeof_pool_and_buffers_is_all_memory_once(pool):
+    empty = sys.getsizeof(pool)
+    held = [pool.alloc_unsafe(size) for size in (100, 100_000, LARGEST_CLASS + 1)]
+    weight = sum(map(sys.getsizeof, held)) - len(held) * sys.getsizeof(pool.alloc(0))
+    figures = pool.statistics()
+    headers = sys.getsizeof(pool) + weight - empty - figures.reserved_bytes - figures.oversize_bytes
+    assert 0 < headers < 3 * 200
+
+
+MESSAGE = 64
+MESSAGES = 1_000_000
+
+
+class Sampler(poolio.Protocol):
+    """Cuts messages out of what arrives and keeps every thousandth."""
+
+    def __init__(self, pool, keep):
+        self.pool, self.keep = pool, keep
+        self.tail, self.count, self.kept = b"", 0, []
+        self.done = asyncio.get_running_loop().create_future()
+
+    def data_received(self, buf):
+        if self.tail:
+            buf = self.pool.concat([self.tail, buf])
+        whole = len(buf) // MESSAGE * MESSAGE
+        first = -self.count % 1000
+        self.kept += [self.keep(buf[at:at + MESSAGE]) for at in range(first * MESSAGE, whole, 1000 * MESSAGE)]
+        self.count += whole // MESSAGE
+        self.tail = bytes(buf[whole:])
+        if self.count == MESSAGES:
+            self.done.set_result(None)
+
+
+def received(pool, keep):
+    """A million messages through a socket; returns those kept."""
+    block = b"".join(number.to_bytes(4, "big") * (MESSAGE // 4) for number in range(10_000))
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        transport, sampler = await loop.create_connection(lambda: Sampler(pool, keep), sock=ours)
+        sending = loop.run_in_executor(None, lambda: [theirs.sendall(block) for _ in range(MESSAGES // 10_000)])
+        await asyncio.wait_for(sampler.done, 300)
+        await sending
+        transport.close()
+        theirs.close()
+        return sampler.kept
+
+    return asyncio.run(main())
+
+
+def test_every_thousandth_message_detached_costs_little(make_pool):
+    pool = make_pool()
+    kept = received(pool, lambda piece: piece.detach())
+    expected = [number.to_bytes(4, "big") * (MESSAGE // 4) for number in range(0, 10_000, 1000)] * 100
+    assert kept == expected
+    figures = pool.statistics()
+    assert figures.reserved_bytes + sum(map(sys.getsizeof, kept)) + sys.getsizeof(kept) <= 4 << 20
+    assert (figures.unpooled_bytes, figures.pinned_bytes) == (1000 * MESSAGE, 0)
+
+
+def test_every_thousandth_message_as_slice_is_shown_as_pinned(make_pool):
+    pool = make_pool()
+    kept = received(pool, lambda piece: piece)
+    figures = pool.statistics()
+    assert len(kept) == 1000
+    assert figures.pinned_bytes > 20 << 20
+    assert figures.pinned_bytes <= figures.reserved_bytes - 1000 * MESSAGE
+    kept = [piece.detach() for piece in kept]
+    assert pool.statistics().pinned_bytes == 0

@@ -2,11 +2,12 @@
 
 import copy
 import re
+import tracemalloc
 
 import pytest
 
 import poolio
-from poolio.slab import SlabIdentity
+from poolio.slab import TRACEMALLOC_DOMAIN, SlabIdentity
 
 SLAB = 262144
 LARGEST_CLASS = 16 * SLAB
@@ -180,7 +181,7 @@ def test_max_bytes_too_small_for_class_raises_naming_it(make_pool):
 def test_max_bytes_idle_carved_slab_is_reclaimed_for_class(make_pool):
     pool = make_pool(max_bytes=SLAB)
     pool.alloc_unsafe(8).release()
-    assert pool.statistics().slabs_free == 0
+    assert (pool.statistics().slabs_free, pool.statistics().free_bytes) == (1, SLAB)
     large = pool.alloc_unsafe(SLAB)
     assert pool.statistics().slabs == 1
     large.release()
@@ -252,3 +253,70 @@ def test_check_with_everything_live_passes(make_pool):
     pool.check()
     del held[::2]
     pool.check()
+
+
+def test_trim_idle_gives_back_what_nobody_needed_twice(pool):
+    held = [pool.alloc_unsafe(65536) for _ in range(40)]       # ten slabs
+    del held
+    assert pool.statistics().slabs == 10
+    assert pool._trim_idle() == 0                              # needed a moment ago
+    assert pool.statistics().slabs == 10
+    freed = pool._trim_idle()
+    assert (freed, pool.statistics().slabs) == (9 * SLAB, 1)   # the one that is carved from stays
+    pool.check()
+
+
+def test_trim_idle_keeps_what_was_needed_meanwhile(pool):
+    held = [pool.alloc_unsafe(100_000) for _ in range(10)]
+    del held
+    pool._trim_idle()
+    held = [pool.alloc_unsafe(100_000) for _ in range(4)]
+    del held
+    pool._trim_idle()
+    assert pool.statistics().slabs == 4
+    pool._trim_idle()
+    assert pool.statistics().slabs == 0
+    pool.check()
+
+
+def test_trim_idle_each_list_for_itself(pool):
+    for size in (70_000, 100_000, 300_000):
+        pool.alloc_unsafe(size).release()
+    pool._trim_idle()
+    pool.alloc_unsafe(100_000).release()
+    pool._trim_idle()
+    assert pool.statistics().slabs == 1
+    assert pool.alloc_unsafe(100_000).slab.capacity == 114_688
+    assert pool.statistics().reuses == 2
+    pool.check()
+
+
+def test_trim_idle_coldest_slabs_go_first(pool):
+    held = [pool.alloc_unsafe(100_000) for _ in range(3)]
+    slabs = [buf.slab for buf in held]
+    while held:
+        held.pop(0)
+    pool._trim_idle()
+    pool.alloc_unsafe(100_000).release()                       # the last one emptied
+    pool._trim_idle()
+    assert pool.alloc_unsafe(100_000).slab is slabs[2]
+    assert pool.statistics().slabs == 1
+
+
+def test_slabs_are_traced_by_tracemalloc_in_the_line_that_needed_them(make_pool):
+    pool = make_pool()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        buf = pool.alloc_unsafe(LARGEST_CLASS + 1)
+        held = pool.alloc_unsafe(10)
+        grown = tracemalloc.get_traced_memory()[0] - before
+        snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.DomainFilter(True, TRACEMALLOC_DOMAIN)])
+        sizes = {trace.size: trace.traceback[0].filename for trace in snapshot.traces}
+        assert LARGEST_CLASS + 1 + SLAB <= grown < LARGEST_CLASS + 1 + SLAB + 100_000
+        assert sizes == {LARGEST_CLASS + 1: __file__, SLAB: __file__}
+        del buf, held, snapshot
+        pool.trim()
+        assert tracemalloc.get_traced_memory()[0] - before < 100_000
+    finally:
+        tracemalloc.stop()

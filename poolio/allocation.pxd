@@ -1,0 +1,115 @@
+# Allocation: a range carved once and who holds it. Holder: a hold on part of one, which is what a Buffer is before it
+# is bytes. See allocation.pyx.
+
+from cpython.object cimport PyObject
+
+from poolio.slab cimport Slab, SlabStore
+
+cdef struct Allocation:
+    # the range; valid while holders > 0
+    PyObject *store                # a reference of its own: the pool outlives its allocations
+    Slab *slab                     # NULL: memory of its own, or none at all (size 0)
+    char *memory
+    Py_ssize_t size
+    # who holds it
+    Py_ssize_t holders             # Buffers on it that are alive
+    Py_ssize_t shown               # sum of their lengths; overlaps count twice
+    Py_ssize_t writable_exports
+    bint frozen
+    # on the free list only
+    Allocation *next_free
+
+
+cdef class Holder:
+    # LIFETIME of data: while this object lives and is not released; NULL and 0 afterwards
+    cdef char *data
+    cdef Py_ssize_t length
+    cdef Py_ssize_t exports        # views of this range that are alive
+    cdef Allocation *allocation    # NULL before a pool has filled it in, and after release()
+
+
+# --- for other people's Cython: `from poolio cimport buffer_data, ...` -------------------------------------
+
+cdef inline const char *buffer_data(Holder buf) noexcept nogil:
+    """The first byte, aligned to 8 at the start of an allocation; NULL once released. No reference is taken.
+
+    LIFETIME: while the caller holds a reference and nobody calls release(). To be safe from other holders, take a
+    slice and keep it to yourself: `mine = buf[:]`.
+    """
+    return buf.data
+
+
+cdef inline Py_ssize_t buffer_length(Holder buf) noexcept nogil:
+    """How many bytes are at `buffer_data`; 0 once released."""
+    return buf.length
+
+
+cdef inline char *buffer_writable_data(Holder buf) except NULL:
+    """As `buffer_data`, to write to: BufferReleased, or TypeError if it is frozen. LIFETIME: also until freeze()."""
+    ensure_writable(buf)
+    return buf.data
+
+
+# As `buf.release()`: BufferError while a view of it is alive.
+cdef int buffer_release(Holder buf) except -1
+
+
+# --- for poolio's own modules --------------------------------------------------------------------------------
+
+cdef inline int ensure_alive(Holder holder) except -1:
+    if holder.allocation == NULL:
+        raise_released()
+    return 0
+
+
+cdef inline int ensure_writable(Holder holder) except -1:
+    if holder.allocation == NULL:
+        raise_released()
+    if holder.allocation.frozen:
+        raise_frozen()
+    return 0
+
+
+cdef inline SlabStore store_of(Holder holder):
+    return <SlabStore>holder.allocation.store
+
+
+cdef inline bint try_freeze(Holder holder) noexcept:
+    if holder.allocation.writable_exports > 0 and not holder.allocation.frozen:
+        return False
+    holder.allocation.frozen = True
+    return True
+
+
+cdef inline Py_ssize_t hidden_in(Allocation *allocation) noexcept:
+    """Bytes of an allocation that no Buffer shows; at least, as overlaps are counted twice."""
+    return allocation.size - allocation.shown if allocation.shown < allocation.size else 0
+
+
+cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
+    cdef Py_ssize_t before = hidden_in(allocation)
+    allocation.shown += length
+    (<SlabStore>allocation.store).hidden_bytes += hidden_in(allocation) - before
+
+
+cdef inline void join_allocation(Holder holder, Holder other, Py_ssize_t start, Py_ssize_t length) noexcept:
+    """Make a fresh holder one of `length` bytes from `start` of another's range."""
+    holder.allocation = other.allocation
+    holder.data = other.data + start
+    holder.length = length
+    holder.allocation.holders += 1
+    show(holder.allocation, length)
+    (<SlabStore>holder.allocation.store).live_buffers += 1
+
+
+cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1
+cdef void let_go(Holder holder) noexcept
+cdef int raise_released() except -1
+cdef int raise_frozen() except -1
+cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil
+cdef void close_range(char *memory, Py_ssize_t size) noexcept nogil
+cdef void wipe_range(char *memory, Py_ssize_t size) noexcept nogil
+cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept nogil
+cdef void fill_view(
+    Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
+) noexcept

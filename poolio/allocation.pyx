@@ -1,0 +1,277 @@
+"""Owns the allocation: a range carved once, who holds it, and what must happen when it has lost its last holder.
+
+Refuses to know how memory is found (pool, readslab) and what its bytes mean (numbers, buffer). An Allocation is a
+struct; every Buffer on the range is a Holder that points to it and is counted in it. A slice is one more Holder. So
+wipe, poison and accounting happen in one place, `_end_allocation`, when the count falls to 0, whichever goes last.
+
+    Holder   data length ──────────┐                        slice   data length ───┐
+             allocation ──> Allocation: slab memory size holders shown frozen <── allocation
+                                                 ├── memory ───────────── size ────┤
+
+Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so counting Holders counts them.
+
+    what happens                        result, whatever the order
+    release()                           this holder is gone; its slices, and other slices, stay valid
+    release() again                     nothing
+    release() under a view of it        BufferError; nothing changes
+    use after release()                 BufferReleased
+    dropped in another thread           as in this one (the GIL is the lock)
+    the pool dropped before its buffers the pool lives on until the last of them
+    fork                                each process has the memory and the accounts for itself from then on
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.mem cimport PyMem_Free, PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memset
+
+from poolio.slab cimport ON_RELEASE, Slab, SlabStore, leave_slab, slab_identity
+
+from poolio import debug
+from poolio.errors import BufferReleased
+
+cdef extern from "_memory.h" nogil:
+    void poolio_wipe(void *memory, size_t size)
+    void poolio_poison(void *memory, size_t size)
+    void poolio_unpoison(void *memory, size_t size)
+
+cdef enum:
+    SCRIBBLE = 0xDD     # what ended memory looks like while debugging, as in MSVC's debug heap
+
+cdef char *UNSIGNED_BYTE = b"B"
+
+# Allocations that have ended, to be used again: one for each message in flight of a busy loop.
+cdef enum:
+    SPARE_ALLOCATIONS = 256
+cdef Allocation *spare = NULL
+cdef int spare_count = 0
+
+
+@cython.freelist(256)
+cdef class Holder:
+    """A hold on a range of pooled memory: the part of `poolio.Buffer` that is ownership. Not made by itself."""
+
+    def __dealloc__(self):
+        if self.allocation != NULL:
+            let_go(self)
+
+    @property
+    def nbytes(self):
+        """Length in bytes; the same as `len()`."""
+        ensure_alive(self)
+        return self.length
+
+    @property
+    def offset(self):
+        """Bytes from the start of the slab to the first byte; 0 outside a slab."""
+        ensure_alive(self)
+        cdef Slab *slab = self.allocation.slab
+        return self.data - slab.memory if slab != NULL else 0
+
+    @property
+    def slab(self):
+        """The slab it lies in, to compare with `is`; None for size 0 and for memory of its own."""
+        ensure_alive(self)
+        cdef Slab *slab = self.allocation.slab
+        return slab_identity(slab) if slab != NULL else None
+
+    @property
+    def pool(self):
+        """The Pool that its memory is counted in."""
+        ensure_alive(self)
+        return store_of(self)
+
+    @property
+    def readonly(self):
+        """True once the allocation is frozen."""
+        ensure_alive(self)
+        return self.allocation.frozen
+
+    @property
+    def released(self):
+        """True after `release()`."""
+        return self.allocation == NULL
+
+    @property
+    def allocated_at(self):
+        """While debugging (POOLIO_DEBUG=1): the Python callers that made the allocation, innermost first; else None."""
+        ensure_alive(self)
+        sites = store_of(self).sites
+        return None if sites is None else sites.get(<Py_ssize_t>self.allocation, ())
+
+    def __sizeof__(self):
+        """Bytes of the object and its share of the allocation: the size divided by the number of Buffers on it."""
+        cdef Py_ssize_t shared = 0
+        if self.allocation != NULL:
+            shared = (self.allocation.size + <Py_ssize_t>sizeof(Allocation)) // self.allocation.holders
+        return type(self).__basicsize__ + shared
+
+    def release(self):
+        """Give up this Buffer's hold now instead of when it is dropped. Slices of it stay valid.
+
+        A second release does nothing. BufferError while a view of this Buffer is alive.
+        """
+        buffer_release(self)
+
+    def __enter__(self):
+        ensure_alive(self)
+        return self
+
+    def __exit__(self, *exc_info):
+        buffer_release(self)
+
+    def freeze(self):
+        """Make the allocation read-only, for every Buffer on it and for ever; return this Buffer.
+
+        BufferError while a writable view of the allocation is alive.
+        """
+        ensure_alive(self)
+        if not try_freeze(self):
+            raise BufferError(
+                f"cannot freeze a Buffer while {self.allocation.writable_exports} writable view(s) are alive"
+            )
+        return self
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        ensure_alive(self)
+        if self.allocation.frozen:
+            if flags & PyBUF_WRITABLE:
+                raise BufferError("a frozen Buffer has no writable view")
+        else:
+            self.allocation.writable_exports += 1
+        self.exports += 1
+        fill_view(view, self, self.data, &self.length, self.allocation.frozen, flags)
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.exports -= 1
+        if not view.readonly:
+            self.allocation.writable_exports -= 1
+
+
+cdef void fill_view(
+    Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
+) noexcept:
+    """Describe contiguous bytes to a consumer of the buffer protocol. LIFETIME of data and length: the owner's."""
+    view.buf = data
+    view.obj = owner
+    view.len = length[0]
+    view.itemsize = 1
+    view.readonly = readonly
+    view.ndim = 1
+    view.format = UNSIGNED_BYTE if flags & PyBUF_FORMAT else NULL
+    view.shape = length if flags & PyBUF_ND else NULL
+    view.strides = &view.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+    view.suboffsets = NULL
+    view.internal = NULL
+
+
+cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1:
+    """Give a fresh holder the allocation of size bytes at memory; the caller has counted it in slab.live."""
+    global spare, spare_count
+    cdef Allocation *allocation = spare
+    if allocation != NULL:
+        spare = allocation.next_free
+        spare_count -= 1
+    else:
+        allocation = <Allocation *>PyMem_RawMalloc(sizeof(Allocation))
+        if allocation == NULL:
+            raise MemoryError("the system has no memory left for an allocation's header")
+    Py_INCREF(store)
+    allocation.store = <PyObject *>store
+    allocation.slab = slab
+    allocation.memory = memory
+    allocation.size = size
+    allocation.holders = 1
+    allocation.shown = size
+    allocation.writable_exports = 0
+    allocation.frozen = False
+    holder.allocation = allocation
+    holder.data = memory
+    holder.length = size
+    store.live_bytes += size
+    store.live_allocations += 1
+    store.live_buffers += 1
+    if store.sites is not None:
+        store.sites[<Py_ssize_t>allocation] = debug.site()
+    return 0
+
+
+cdef int buffer_release(Holder buf) except -1:
+    if buf.exports > 0:
+        raise BufferError(f"cannot release a Buffer while {buf.exports} view(s) of it are alive")
+    if buf.allocation != NULL:
+        let_go(buf)
+    return 0
+
+
+cdef void let_go(Holder holder) noexcept:
+    cdef Allocation *allocation = holder.allocation
+    cdef Py_ssize_t length = holder.length
+    holder.allocation = NULL
+    holder.data = NULL
+    holder.length = 0
+    (<SlabStore>allocation.store).live_buffers -= 1
+    allocation.holders -= 1
+    if allocation.holders == 0:
+        _end_allocation(allocation)
+    else:
+        show(allocation, -length)
+
+
+cdef void _end_allocation(Allocation *allocation) noexcept:
+    global spare, spare_count
+    cdef SlabStore store = <SlabStore>allocation.store
+    cdef Py_ssize_t size = allocation.size
+    store.live_bytes -= size
+    store.live_allocations -= 1
+    store.hidden_bytes -= hidden_in(allocation)
+    if store.sites is not None:
+        store.sites.pop(<Py_ssize_t>allocation, None)
+    if store.zeroing_mode == ON_RELEASE:
+        poolio_wipe(allocation.memory, <size_t>size)
+    elif store.scribbles:
+        memset(allocation.memory, SCRIBBLE, <size_t>size)
+    if allocation.slab != NULL:
+        close_range(allocation.memory, size)
+        leave_slab(store, allocation.slab)
+    else:
+        store.own_allocations -= 1
+        store.own_bytes -= size
+        if size > 0:
+            PyMem_Free(allocation.memory)
+    if spare_count < SPARE_ALLOCATIONS:
+        allocation.next_free = spare
+        spare = allocation
+        spare_count += 1
+    else:
+        PyMem_RawFree(allocation)
+    Py_DECREF(store)
+
+
+cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept nogil:
+    """Zero the part of a carved range that is not known to be zero already."""
+    cdef Py_ssize_t unclean = slab.dirty - (memory - slab.memory)
+    if unclean > 0:
+        memset(memory, 0, <size_t>min(size, unclean))
+
+
+cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil:
+    poolio_unpoison(memory, <size_t>size)
+
+
+cdef void close_range(char *memory, Py_ssize_t size) noexcept nogil:
+    poolio_poison(memory, <size_t>size)
+
+
+cdef void wipe_range(char *memory, Py_ssize_t size) noexcept nogil:
+    poolio_wipe(memory, <size_t>size)
+
+
+cdef int raise_released() except -1:
+    raise BufferReleased("this Buffer was released and can no longer be used")
+
+
+cdef int raise_frozen() except -1:
+    raise TypeError("a frozen Buffer cannot be modified")

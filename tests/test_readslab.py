@@ -1,0 +1,162 @@
+"""ReadSlab: whose bytes a transport's room shows, old views, and giving idle memory back to the system."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+import poolio
+
+
+class Keep(poolio.Protocol):
+    """Keeps what it received."""
+
+    def __init__(self, pool):
+        self.pool, self.received = pool, []
+
+    def data_received(self, buf):
+        self.received.append(buf)
+
+
+def receive(protocol, data):
+    room = protocol.get_buffer(-1)
+    room[:len(data)] = data
+    protocol.buffer_updated(len(data))
+
+
+def on_loop(test):
+    """Run an async test body on a loop of its own; pools are empty afterwards (make_pool)."""
+    asyncio.run(test())
+    gc.collect()
+
+
+def test_room_of_on_alloc_pool_shows_no_earlier_bytes(make_pool):
+    pool = make_pool(zeroing="on_alloc")
+
+    async def test():
+        protocol = Keep(pool)
+        for size in (1000, 10, 30_000, 64, 200_000, 5):
+            receive(protocol, b"\xa5" * size)
+            protocol.received.clear()
+            room = memoryview(protocol.get_buffer(-1))
+            assert bytes(room) == bytes(len(room))
+            room.release()
+
+    on_loop(test)
+
+
+def test_room_of_on_alloc_pool_beside_held_bytes_shows_none_of_them(make_pool):
+    pool = make_pool(zeroing="on_alloc")
+    held = [pool.from_bytes(b"\xa5" * 60_000) for _ in range(8)]
+    held.clear()
+
+    async def test():
+        protocol = Keep(pool)
+        for _ in range(9):
+            receive(protocol, b"\xa5" * 50_000)
+            room = memoryview(protocol.get_buffer(-1))
+            assert bytes(room) == bytes(len(room))
+            room.release()
+        assert [bytes(buf) for buf in protocol.received] == [b"\xa5" * 50_000] * 9
+
+    on_loop(test)
+
+
+@pytest.mark.parametrize("zeroing", ["on_alloc", "on_release"])
+def test_bytes_written_and_never_reported_are_not_shown_by_alloc(make_pool, zeroing):
+    pool = make_pool(zeroing=zeroing)
+
+    async def test():
+        protocol = Keep(pool)
+        room = protocol.get_buffer(-1)
+        room[:] = b"\xa5" * len(room)           # as a TLS record that turns out to be broken
+
+    on_loop(test)
+    assert pool.statistics().slabs == 1         # the same one
+    for size in (60_000, 65_536):
+        assert bytes(pool.alloc_unsafe(size)) == bytes(size)
+
+
+def test_old_view_of_room_sees_nothing_that_comes_later(pool):
+    async def test():
+        first, second = Keep(pool), Keep(pool)
+        room = first.get_buffer(-1)
+        view = memoryview(room)
+        view[:5] = b"first"
+        first.buffer_updated(5)
+        before = bytes(view[8:])
+        receive(second, b"second")
+        assert bytes(view[8:]) == before
+        assert (first.received, second.received) == ([b"first"], [b"second"])
+        view.release()
+
+    on_loop(test)
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward."""
+
+    ahead = 0.0
+
+    def time(self):
+        return super().time() + self.ahead
+
+
+async def turns(count=3):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def burst(protocol, pool):
+    """Ten slabs' worth of received data, then none of it."""
+    for _ in range(40):
+        receive(protocol, b"b" * 65_000)
+    slabs = pool.statistics().slabs
+    protocol.received.clear()
+    return slabs
+
+
+def test_idle_memory_goes_back_to_the_system_by_the_loops_timer(pool):
+    async def test():
+        loop, protocol = asyncio.get_running_loop(), Keep(pool)
+        assert burst(protocol, pool) >= 10
+        loop.ahead += 9
+        await turns()
+        assert pool.statistics().slabs >= 10          # not idle for long enough
+        loop.ahead += 2
+        await turns()
+        loop.ahead += 11
+        await turns()
+        assert pool.statistics().slabs == 1
+        assert loop._scheduled == []                  # nothing to trim: no timer
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        runner.run(test())
+
+
+def test_idle_memory_needed_again_starts_the_timer_again(pool):
+    async def test():
+        loop, protocol = asyncio.get_running_loop(), Keep(pool)
+        for _ in range(2):
+            assert burst(protocol, pool) >= 10
+            for _ in range(3):
+                loop.ahead += 11
+                await turns()
+            assert pool.statistics().slabs == 1
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        runner.run(test())
+
+
+def test_timer_of_a_closed_loop_keeps_neither_loop_nor_pool():
+    pool = poolio.Pool()
+
+    async def test(pool):
+        burst(Keep(pool), pool)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop, gone = asyncio.run(test(pool)), weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert (loop(), gone()) == (None, None)
