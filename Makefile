@@ -2,6 +2,8 @@
 #   make test     all tests                      make bench      the quick throughput benchmark
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
 #   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make test-malloc      the tests under PYTHONMALLOC=debug
+#   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
 #   make bench-full  every cell of the benchmark (15 instead of 3)
 #   make dist     sdist and wheel
@@ -13,7 +15,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full bench bench-full lint types sanitize dist clean
+.PHONY: test test-full test-malloc test-references bench bench-full lint types sanitize dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,14 +47,30 @@ types: $(STAMP)dev
 	$(BIN)/python -m mypy.stubtest poolio --allowlist tests/stubtest-allowlist.txt \
 		--ignore-unused-allowlist --ignore-disjoint-bases
 
-# Installed, not editable: the sanitized modules must not stand in for the release build beside the sources.
+# Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
+INSTALLED = PYTHONSAFEPATH=1
 SANITIZE = .venv-sanitize
 sanitize:
 	test -x $(SANITIZE)/bin/python || $(PYTHON) -m venv $(SANITIZE)
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc POOLIO_BUILD=sanitize \
-		$(SANITIZE)/bin/pytest -m "not full" -p no:cacheprovider --deselect tests/test_package.py
+		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED) \
+		$(SANITIZE)/bin/pytest -m "not full" -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
+
+test-malloc: $(STAMP)test
+	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" --deselect tests/test_package.py $(TESTS)
+
+# Without the state machine (Hypothesis keeps references of its own) and numpy (its wheel is a release build, whose
+# reference counting a debug interpreter does not see).
+MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool hostile debug readslab)
+DEBUG_PYTHON ?= python3.11-dbg
+DEBUG_VENV = .venv-debug
+test-references:
+	@command -v $(DEBUG_PYTHON) >/dev/null || { echo "no $(DEBUG_PYTHON): on Debian, apt-get install python3.11-dbg" \
+		"python3.11-venv; elsewhere say make $@ DEBUG_PYTHON=..."; exit 1; }
+	test -x $(DEBUG_VENV)/bin/python || $(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
+	POOLIO_BUILD=debug $(DEBUG_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider -k "not numpy" $(MEMORY_TESTS)
 
 dist: $(STAMP)test
 	$(BIN)/python -m build

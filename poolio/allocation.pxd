@@ -31,26 +31,28 @@ cdef class Holder:
 # --- for other people's Cython: `from poolio cimport buffer_data, ...` -------------------------------------
 
 cdef inline const char *buffer_data(Holder buf) noexcept nogil:
-    """The first byte, aligned to 8 at the start of an allocation; NULL once released. No reference is taken.
+    """The first byte, aligned to 8 at the start of an allocation; NULL once released, and for None. Takes no reference.
 
     LIFETIME: while the caller holds a reference and nobody calls release(). To be safe from other holders, take a
     slice and keep it to yourself: `mine = buf[:]`.
     """
-    return buf.data
+    return NULL if buf is None else buf.data
 
 
 cdef inline Py_ssize_t buffer_length(Holder buf) noexcept nogil:
-    """How many bytes are at `buffer_data`; 0 once released."""
-    return buf.length
+    """How many bytes are at `buffer_data`; 0 once released, and for None."""
+    return 0 if buf is None else buf.length
 
 
 cdef inline char *buffer_writable_data(Holder buf) except NULL:
-    """As `buffer_data`, to write to: BufferReleased, or TypeError if it is frozen. LIFETIME: also until freeze()."""
+    """As `buffer_data`, to write to: BufferReleased, TypeError if frozen or None. LIFETIME: also until freeze()."""
+    if buf is None:
+        raise TypeError("a Buffer is needed, not None")
     ensure_writable(buf)
     return buf.data
 
 
-# As `buf.release()`: BufferError while a view of it is alive.
+# As `buf.release()`: BufferError while a view of it is alive, TypeError for None.
 cdef int buffer_release(Holder buf) except -1
 
 

@@ -199,6 +199,8 @@ cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memo
 
 
 cdef int buffer_release(Holder buf) except -1:
+    if buf is None:
+        raise TypeError("a Buffer is needed, not None")
     if buf.exports > 0:
         raise BufferError(f"cannot release a Buffer while {buf.exports} view(s) of it are alive")
     if buf.allocation != NULL:

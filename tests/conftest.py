@@ -7,6 +7,12 @@ import pytest
 import poolio
 
 
+def pytest_collection_finish(session):
+    """What is alive now stays: looking at it again after each test took half of the time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def make_pool():
     pools = []

@@ -10,15 +10,18 @@ import pathlib
 import pickle
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 import warnings
 
+import numpy
 import pytest
 from memory import address_of, look
 
 import poolio
+from poolio.slab import BUILD_VARIANT
 
 OPERATIONS = {
     "len": len,
@@ -106,7 +109,6 @@ def test_memoryview_cast_and_subview_count_as_views(pool):
 
 
 def test_numpy_array_shares_memory_and_counts_as_view(pool):
-    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     buf = pool.alloc(8)
     numbers = numpy.frombuffer(buf, dtype="<u2")
     numbers[1] = 0x0102
@@ -206,6 +208,25 @@ def test_use_after_release_raises(pool, operation):
     buf.release()
     with pytest.raises(poolio.BufferReleased):
         operation(buf)
+
+
+def test_buffer_made_by_user_raises():
+    with pytest.raises(TypeError, match="made by a pool"):
+        poolio.Buffer()
+
+
+def test_buffer_subclassed_raises():
+    with pytest.raises(TypeError):
+        type("Mine", (poolio.Buffer,), {})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_buffer_by_new_alone_is_as_if_released(operation):
+    buf = poolio.Buffer.__new__(poolio.Buffer)
+    with pytest.raises(poolio.BufferReleased):
+        operation(buf)
+    buf.release()
+    assert (buf.released, repr(buf)) == (True, "<poolio.Buffer released>")
 
 
 def test_use_after_release_of_frozen_slice_raises(pool):
@@ -379,6 +400,27 @@ def test_poison_comes_with_the_last_holder(pool, order):
         del holders[name]
     assert is_poisoned(ctypes.c_void_p(address))
     assert neighbour == b"neighbour"
+
+
+USE_AFTER_RELEASE = """
+import ctypes, poolio
+pool = poolio.Pool()
+neighbour, buf = pool.from_bytes(b"neighbour"), pool.{make}(100)
+address = ctypes.addressof(ctypes.c_char.from_buffer(buf))
+assert ctypes.string_at(address, 100) == bytes(100)
+buf.release()
+ctypes.string_at(address, 100)
+print("nobody noticed")
+"""
+
+
+@pytest.mark.skipif(BUILD_VARIANT != "sanitize", reason="not a sanitized build: nobody watches (make sanitize)")
+@pytest.mark.parametrize("make, caught", [("alloc", "use-after-poison"), ("alloc_unpooled", "heap-use-after-free")])
+def test_use_after_release_is_caught_by_the_sanitizer(make, caught):
+    done = subprocess.run([sys.executable, "-c", USE_AFTER_RELEASE.format(make=make)], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "nobody noticed" not in done.stdout
+    assert f"AddressSanitizer: {caught}" in done.stderr
 
 
 # --- threads, forks, pools ------------------------------------------------------------------------------------

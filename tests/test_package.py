@@ -25,6 +25,9 @@ print(folder)
 """
 
 
+CLIENT = ROOT / "tests" / "client"
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
     """A clean copy of the sources (no build products), and what `python -m build` makes of it."""
@@ -65,3 +68,14 @@ def test_wheel_alone_in_an_empty_environment_works(dist, tmp_path):
     assert installed <= {"pip", "setuptools", "poolio"}
     result = subprocess.run([python, "-c", TRY_IT], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert str(tmp_path) in result.stdout
+
+
+def test_extension_of_somebody_else_builds_against_the_wheel_and_runs(dist, tmp_path):
+    shutil.copytree(CLIENT, tmp_path / "client")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    wheel = next(dist.glob("*.whl"))
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel, "Cython>=3.1,<4", "setuptools>=77"], check=True)
+    subprocess.run([python, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=tmp_path / "client", check=True)
+    done = subprocess.run([python, "try_it.py"], cwd=tmp_path / "client", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("client works\n", "")
