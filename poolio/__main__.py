@@ -14,6 +14,7 @@ from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_S
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 NEEDED = ("rich", "matplotlib", "uvloop")
+PARTS = ("--throughput", "--allocation", "--operations")
 VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 
@@ -33,14 +34,14 @@ def bench(arguments: list[str]) -> int:
         print(f"poolio bench: {reason}", file=sys.stderr)
         return 2
     sys.path.insert(0, str(BENCHMARKS))
-    if "--allocation" in arguments:
-        return run("allocation.py", [argument for argument in arguments if argument != "--allocation"])
-    status = run("throughput.py", arguments)
-    return status or run("allocation.py", [])
+    for part in PARTS:
+        if part in arguments:
+            return run(part, [argument for argument in arguments if argument != part])
+    return run("--throughput", arguments) or run("--allocation", []) or run("--operations", [])
 
 
-def run(script: str, arguments: list[str]) -> int:
-    main = runpy.run_path(str(BENCHMARKS / script))["main"]
+def run(part: str, arguments: list[str]) -> int:
+    main = runpy.run_path(str(BENCHMARKS / f"{part.removeprefix('--')}.py"))["main"]
     return int(main(arguments))
 
 
@@ -72,7 +73,7 @@ def info() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m poolio", description="Tools that come with poolio.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("bench", add_help=False, help="throughput and allocation; --allocation: that one only")
+    commands.add_parser("bench", add_help=False, help=f"all benchmarks, or one of them: {', '.join(PARTS)}")
     commands.add_parser("info", help="build, limits and the default pool's statistics")
     if len(sys.argv) == 1:
         parser.print_help()

@@ -16,6 +16,7 @@ import pytest
 from memory import address_of, dirty, look
 
 import poolio
+from poolio.slab import BUILD_VARIANT
 
 SLAB = 262144
 LARGEST_CLASS = 16 * SLAB
@@ -524,6 +525,7 @@ def places_of(pid, needle):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into another process through /proc")
+@pytest.mark.skipif(BUILD_VARIANT == "sanitize", reason="the sanitizer's shadow memory is too large to look through")
 def test_on_release_secret_is_gone_from_the_process():
     sizes = (32, 33, 70_000, LARGEST_CLASS + 1)
     secret = os.urandom(32)
