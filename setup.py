@@ -17,7 +17,7 @@ VARIANTS = ("release", "debug", "sanitize", "coverage")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
-MODULES = ("slab", "allocation", "numbers", "buffer", "pool", "readslab", "protocol")
+MODULES = ("slab", "allocation", "numbers", "search", "buffer", "pool", "readslab", "protocol")
 CHECKED = VARIANT != "release"
 
 DIRECTIVES = {

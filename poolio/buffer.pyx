@@ -9,7 +9,7 @@ freeze the Buffer. So arguments are converted first and the Buffer is looked at 
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject, Py_TYPE
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
@@ -21,6 +21,10 @@ from poolio.allocation cimport (
     Holder, begin_allocation, buffer_release, ensure_alive, ensure_writable, join_allocation, store_of,
 )
 from poolio.numbers cimport Numbers
+from poolio.search cimport (
+    COUNT, FIRST, LAST, Needle, Range, bound, byte_of, drop_needle, has_end, range_of, required, search,
+    take_needle,
+)
 from poolio.slab cimport Slab, SlabStore, leave_slab
 
 cdef extern from "Python.h":
@@ -39,33 +43,8 @@ cdef extern from "Python.h":
 
 cdef extern from "_search.h" nogil:
     Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
-    Py_ssize_t poolio_rfind(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
-    Py_ssize_t poolio_count(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
 
 cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never written
-
-cdef struct Range:
-    Py_ssize_t start
-    Py_ssize_t length            # below 0: nothing fits, not even nothing (start beyond the end), as in bytes.find
-
-
-cdef inline Range _range_of(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
-    cdef Range found
-    if stop > buf.length:
-        stop = buf.length
-    elif stop < 0:
-        stop = max(stop + buf.length, 0)
-    if start < 0:
-        start = max(start + buf.length, 0)
-    found.start = start
-    found.length = stop - start
-    return found
-
-
-cdef enum Search:
-    FIRST
-    LAST
-    COUNT
 
 
 @cython.final
@@ -73,12 +52,16 @@ cdef class Buffer(Numbers):
     """A contiguous range of pooled bytes.
 
     Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`, `concat`), by receiving, or by slicing
-    another Buffer; a slice shares the memory. The memory goes back to its pool when the last Buffer on it, and the last
-    view of one, is dropped or released, in any thread. A Buffer keeps its pool alive. Supports the buffer protocol
-    (`memoryview`, `bytes`, sockets, struct, re, numpy) and takes any contiguous bytes-like object as an argument.
+    another Buffer; a slice shares the memory. Supports the buffer protocol (`memoryview`, `bytes`, sockets, struct, re,
+    numpy) and takes any contiguous bytes-like object as an argument.
+
+    Ownership: the memory goes back to its pool when the last Buffer on it, and the last view of one, is dropped or
+    released, in any thread. `release()` gives up this Buffer alone: its slices stay valid. A second release does
+    nothing; a release under a view is a BufferError; use after release raises BufferReleased (a ValueError). A Buffer
+    keeps its pool alive. After a fork each process has the memory for itself.
 
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation. Frozen Buffers hash
-    like the equal `bytes`. Using a released Buffer raises BufferReleased (a ValueError).
+    like the equal `bytes`.
     """
 
     def __init__(self):
@@ -104,7 +87,7 @@ cdef class Buffer(Numbers):
             ensure_alive(self)
             if step != 1:
                 raise ValueError(f"a Buffer slice has step 1, not {step}; copy with bytes(buf)[...] instead")
-            place = _range_of(self, start, stop)
+            place = range_of(self, start, stop)
             return slice_of(self, min(place.start, self.length), max(place.length, 0))
         return <unsigned char>self.data[_index(self, key)]
 
@@ -124,7 +107,7 @@ cdef class Buffer(Numbers):
             _copy_in(self, start, length, value)
             return
         start = _index(self, key)
-        byte = _byte(value)
+        byte = byte_of(value)
         ensure_writable(self)     # value's __index__ may have released or frozen it
         self.data[start] = <char>byte
 
@@ -176,35 +159,35 @@ cdef class Buffer(Numbers):
     # --- searching: as bytes does it, for a byte as an integer or for any bytes-like object -----------------
 
     def __contains__(self, value):
-        return _search(self, value, None, None, FIRST) >= 0
+        return search(self, value, None, None, FIRST) >= 0
 
     def find(self, sub, start=None, stop=None, /):
         """The lowest index in [start:stop] where `sub` begins; -1 if it is not there."""
-        return _search(self, sub, start, stop, FIRST)
+        return search(self, sub, start, stop, FIRST)
 
     def rfind(self, sub, start=None, stop=None, /):
         """The highest index in [start:stop] where `sub` begins; -1 if it is not there."""
-        return _search(self, sub, start, stop, LAST)
+        return search(self, sub, start, stop, LAST)
 
     def index(self, sub, start=None, stop=None, /):
         """As `find`, but ValueError if it is not there."""
-        return _found(_search(self, sub, start, stop, FIRST))
+        return required(search(self, sub, start, stop, FIRST))
 
     def rindex(self, sub, start=None, stop=None, /):
         """As `rfind`, but ValueError if it is not there."""
-        return _found(_search(self, sub, start, stop, LAST))
+        return required(search(self, sub, start, stop, LAST))
 
     def count(self, sub, start=None, stop=None, /):
         """How often `sub` is in [start:stop], overlaps not counted."""
-        return _search(self, sub, start, stop, COUNT)
+        return search(self, sub, start, stop, COUNT)
 
     def startswith(self, prefix, start=None, stop=None, /):
         """Does [start:stop] begin with `prefix`, a bytes-like object or a tuple of them?"""
-        return _has_end(self, prefix, start, stop, FIRST)
+        return has_end(self, prefix, start, stop, FIRST)
 
     def endswith(self, suffix, start=None, stop=None, /):
         """Does [start:stop] end with `suffix`, a bytes-like object or a tuple of them?"""
-        return _has_end(self, suffix, start, stop, LAST)
+        return has_end(self, suffix, start, stop, LAST)
 
     def split(self, sep=None, maxsplit=-1):
         """The pieces between the separators, as slices: nothing is copied.
@@ -283,8 +266,8 @@ cdef class Buffer(Numbers):
         ValueError for a byte outside 0..255 and for an empty pattern. The pattern may lie in this Buffer.
         """
         cdef Needle pattern
-        cdef Py_ssize_t first = _bound(start, 0)
-        cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
+        cdef Py_ssize_t first = bound(start, 0)
+        cdef Py_ssize_t last = bound(stop, PY_SSIZE_T_MAX)
         take_needle(value, &pattern)
         try:
             ensure_writable(self)
@@ -378,48 +361,6 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
 
 # --- arguments ----------------------------------------------------------------------------------------------
 
-cdef struct Needle:              # bytes to search for or to fill with: one byte, or a bytes-like object's
-    const char *data
-    Py_ssize_t length
-    char byte
-    bint is_view                 # view is to be released
-    Py_buffer view
-
-
-cdef int take_needle(value, Needle *needle) except -1:
-    """LIFETIME of needle.data: until drop_needle(), while the caller holds value."""
-    needle.is_view = False
-    if PyBytes_CheckExact(value):
-        needle.data = PyBytes_AS_STRING(value)
-        needle.length = PyBytes_GET_SIZE(value)
-    elif PyIndex_Check(value):
-        needle.byte = <char>_byte(value)
-        needle.data = &needle.byte
-        needle.length = 1
-    else:
-        PyObject_GetBuffer(value, &needle.view, PyBUF_SIMPLE)
-        needle.is_view = True
-        needle.data = <const char *>needle.view.buf
-        needle.length = needle.view.len
-    return 0
-
-
-cdef void drop_needle(Needle *needle) noexcept:
-    if needle.is_view:
-        PyBuffer_Release(&needle.view)
-
-
-cdef unsigned char _byte(value) except? 255:
-    cdef Py_ssize_t number = PyNumber_AsSsize_t(value, NULL)
-    if not 0 <= number <= 255:
-        raise ValueError(f"a byte must be in 0..255, not {value!r}")
-    return <unsigned char>number
-
-
-cdef Py_ssize_t _bound(value, Py_ssize_t default) except? -1:
-    return default if value is None else PyNumber_AsSsize_t(value, NULL)
-
-
 cdef Py_ssize_t _index(Buffer buf, key) except -1:
     if not PyIndex_Check(key):
         raise TypeError(f"a Buffer index is an integer or a slice, not {type(key).__name__!r}")
@@ -443,63 +384,6 @@ cdef int _copy_in(Buffer buf, Py_ssize_t start, Py_ssize_t length, value) except
     finally:
         PyBuffer_Release(&view)
     return 0
-
-
-# --- searching ----------------------------------------------------------------------------------------------
-
-cdef Py_ssize_t _search(Buffer buf, sub, start, stop, Search kind) except? -2:
-    cdef Needle needle
-    cdef Range place
-    cdef Py_ssize_t first = _bound(start, 0)
-    cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
-    cdef Py_ssize_t found
-    take_needle(sub, &needle)
-    try:
-        ensure_alive(buf)
-        place = _range_of(buf, first, last)
-        if needle.length > place.length:
-            return 0 if kind == COUNT else -1
-        if kind == COUNT:
-            return poolio_count(buf.data + place.start, place.length, needle.data, needle.length)
-        if kind == LAST:
-            found = poolio_rfind(buf.data + place.start, place.length, needle.data, needle.length)
-        else:
-            found = poolio_find(buf.data + place.start, place.length, needle.data, needle.length)
-        return found + place.start if found >= 0 else -1
-    finally:
-        drop_needle(&needle)
-
-
-cdef Py_ssize_t _found(Py_ssize_t index) except -1:
-    if index < 0:
-        raise ValueError("the bytes searched for are not in the Buffer")
-    return index
-
-
-cdef bint _has_end(Buffer buf, ends, start, stop, Search kind) except -1:
-    cdef Needle needle
-    cdef Range place
-    cdef Py_ssize_t first = _bound(start, 0)
-    cdef Py_ssize_t last = _bound(stop, PY_SSIZE_T_MAX)
-    cdef Py_ssize_t skipped
-    if isinstance(ends, tuple):
-        for end in ends:
-            if _has_end(buf, end, first, last, kind):
-                return True
-        ensure_alive(buf)
-        return False
-    if PyIndex_Check(ends):
-        raise TypeError(f"startswith and endswith take a bytes-like object or a tuple, not {type(ends).__name__!r}")
-    take_needle(ends, &needle)
-    try:
-        ensure_alive(buf)
-        place = _range_of(buf, first, last)
-        if needle.length > place.length:
-            return False
-        skipped = place.length - needle.length if kind == LAST else 0
-        return memcmp(buf.data + place.start + skipped, needle.data, <size_t>needle.length) == 0
-    finally:
-        drop_needle(&needle)
 
 
 # --- splitting and filling ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import poolio
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
-ORDER = ("slab", "allocation", "numbers", "buffer", "pool", "readslab", "protocol")
+ORDER = ("slab", "allocation", "numbers", "search", "buffer", "pool", "readslab", "protocol")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",
