@@ -18,13 +18,13 @@
 
 static inline ptrdiff_t poolio_find(const char *text, ptrdiff_t size, const char *needle, ptrdiff_t length)
 {
-    const char *at = text;
-    const char *last = text + (size - length);
+    const char *at = text, *last;
     ptrdiff_t misses = -POOLIO_FREE_MISSES;
     if (length == 0)
         return 0;
     if (length > size)
         return -1;
+    last = text + (size - length);
     for (;;) {
         at = (const char *)memchr(at, (unsigned char)needle[0], (size_t)(last - at + 1));
         if (at == NULL)

@@ -76,6 +76,10 @@ cdef inline SlabStore store_of(Holder holder):
     return <SlabStore>holder.allocation.store
 
 
+cdef inline void count_copied(Holder holder) noexcept:
+    (<SlabStore>holder.allocation.store).copied_bytes += holder.length
+
+
 cdef inline bint try_freeze(Holder holder) noexcept:
     if holder.allocation.writable_exports > 0 and not holder.allocation.frozen:
         return False

@@ -169,15 +169,7 @@ cdef void fill_view(
 
 cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1:
     """Give a fresh holder the allocation of size bytes at memory; the caller has counted it in slab.live."""
-    global spare, spare_count
-    cdef Allocation *allocation = spare
-    if allocation != NULL:
-        spare = allocation.next_free
-        spare_count -= 1
-    else:
-        allocation = <Allocation *>PyMem_RawMalloc(sizeof(Allocation))
-        if allocation == NULL:
-            raise MemoryError("the system has no memory left for an allocation's header")
+    cdef Allocation *allocation = _take_allocation(store)
     Py_INCREF(store)
     allocation.store = <PyObject *>store
     allocation.slab = slab
@@ -193,9 +185,38 @@ cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memo
     store.live_bytes += size
     store.live_allocations += 1
     store.live_buffers += 1
-    if store.sites is not None:
-        store.sites[<Py_ssize_t>allocation] = debug.site()
     return 0
+
+
+cdef Allocation *_take_allocation(SlabStore store) except NULL:
+    global spare, spare_count
+    # what can fail or run other people's code comes first, while nothing is counted yet
+    site = None if store.sites is None else debug.site()
+    cdef Allocation *allocation = spare
+    if allocation != NULL:
+        spare = allocation.next_free
+        spare_count -= 1
+    else:
+        allocation = <Allocation *>PyMem_RawMalloc(sizeof(Allocation))
+        if allocation == NULL:
+            raise MemoryError("the system has no memory left for an allocation's header")
+    if site is not None:
+        try:
+            store.sites[<Py_ssize_t>allocation] = site
+        except BaseException:
+            _keep_allocation(allocation)
+            raise
+    return allocation
+
+
+cdef void _keep_allocation(Allocation *allocation) noexcept:
+    global spare, spare_count
+    if spare_count < SPARE_ALLOCATIONS:
+        allocation.next_free = spare
+        spare = allocation
+        spare_count += 1
+    else:
+        PyMem_RawFree(allocation)
 
 
 cdef int buffer_release(Holder buf) except -1:
@@ -223,7 +244,6 @@ cdef void let_go(Holder holder) noexcept:
 
 
 cdef void _end_allocation(Allocation *allocation) noexcept:
-    global spare, spare_count
     cdef SlabStore store = <SlabStore>allocation.store
     cdef Py_ssize_t size = allocation.size
     store.live_bytes -= size
@@ -243,12 +263,7 @@ cdef void _end_allocation(Allocation *allocation) noexcept:
         store.own_bytes -= size
         if size > 0:
             PyMem_Free(allocation.memory)
-    if spare_count < SPARE_ALLOCATIONS:
-        allocation.next_free = spare
-        spare = allocation
-        spare_count += 1
-    else:
-        PyMem_RawFree(allocation)
+    _keep_allocation(allocation)
     Py_DECREF(store)
 
 

@@ -18,7 +18,7 @@ from libc.string cimport memcmp, memcpy, memmove
 import pickle
 
 from poolio.allocation cimport (
-    Holder, begin_allocation, buffer_release, ensure_alive, ensure_writable, join_allocation, store_of,
+    Holder, begin_allocation, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, store_of,
 )
 from poolio.numbers cimport Numbers
 from poolio.search cimport (
@@ -32,6 +32,7 @@ cdef extern from "Python.h":
     object PySeqIter_New(object sequence)
     Py_ssize_t PyNumber_AsSsize_t(object value, PyObject *error) except? -1
     bint PyIndex_Check(object value)
+    object PyNumber_Index(object value)
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
     ctypedef struct PyMethodDef:
         pass
@@ -159,6 +160,11 @@ cdef class Buffer(Numbers):
     # --- searching: as bytes does it, for a byte as an integer or for any bytes-like object -----------------
 
     def __contains__(self, value):
+        if PyIndex_Check(value):
+            try:
+                value = PyNumber_Index(value)
+            except TypeError:      # an array of numpy: has __index__, and is no integer
+                pass
         return search(self, value, None, None, FIRST) >= 0
 
     def find(self, sub, start=None, stop=None, /):
@@ -214,8 +220,9 @@ cdef class Buffer(Numbers):
 
     def decode(self, encoding="utf-8", errors="strict"):
         """The text, as `bytes.decode` gives it. A codec written in Python that releases the Buffer gets BufferError."""
+        cdef bint is_plain = encoding == "utf-8" and errors == "strict"
         ensure_alive(self)
-        if encoding == "utf-8" and errors == "strict":
+        if is_plain:
             return PyUnicode_DecodeUTF8(self.data, self.length, NULL)
         return str(self, encoding, errors)
 
@@ -316,11 +323,15 @@ cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
 
 cdef Buffer own_copy(Buffer buf):
     """A frozen Buffer of an alive one's bytes, in memory of exactly its size; counted as copied."""
-    cdef SlabStore store = store_of(buf)
-    cdef Buffer copy = new_own_buffer(store, buf.length, False)
+    cdef Buffer copy
+    buf.exports += 1               # making one can run other people's code: it must not release this one meanwhile
+    try:
+        copy = new_own_buffer(store_of(buf), buf.length, False)
+    finally:
+        buf.exports -= 1
     memcpy(copy.data, buf.data, <size_t>buf.length)
     copy.allocation.frozen = True
-    store.copied_bytes += buf.length
+    count_copied(buf)
     return copy
 
 
@@ -393,7 +404,7 @@ cdef list _split_at(Buffer buf, sep, Py_ssize_t most):
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t found
     cdef list pieces = []
-    if PyIndex_Check(sep):
+    if not PyObject_CheckBuffer(sep):
         raise TypeError(f"a separator is a bytes-like object, not {type(sep).__name__!r}")
     take_needle(sep, &needle)
     try:

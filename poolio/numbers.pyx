@@ -3,8 +3,8 @@
 Refuses to know more of memory than where its holder's bytes are. Names are the Rust `bytes` crate's and
 Node's, shortened: u16be is an unsigned integer of 16 bits, big-endian; f64le a float of 64 bits, little-endian.
 Offsets count from the start of the Buffer, need no alignment and are never negative: a wrong offset in a
-parser must not read the other end. Out of bounds is an IndexError, a number that does not fit a ValueError, both
-naming the limit. A write returns the offset behind it, where the next one goes.
+parser must not read the other end. Out of bounds is an IndexError (beyond the address space Python's OverflowError), a
+number that does not fit a ValueError, both naming the limit. A write returns the offset behind it, where the next goes.
 
 The methods are alike on purpose: one line each over the helpers at the end, so that each is one call from Python.
 """

@@ -14,7 +14,7 @@ cdef class Pool(SlabStore):
     cdef Buffer _carve(self, Py_ssize_t size, bint zeroed)
     cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed)
     cdef Buffer _copy_of(self, const char *data, Py_ssize_t size)
-    cdef str _report_slab(self, Slab *slab)
+    cdef list _slab_lines(self)
 
 
 cpdef Pool default_pool()

@@ -30,9 +30,13 @@ cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *exc) except? -1
     bint PyIndex_Check(object o)
+    int PyGC_Disable()
+    int PyGC_Enable()
 
 # 256 KiB: reads of that size beat 64 KiB by 1.6 at 1 MiB messages, larger ones gain nothing more.
 DEFAULT_SLAB_SIZE = 262144
+# Read once, and not for Python to change: what the environment asked for, no code can take back.
+cdef bint zero_fill_is_set = debug.is_set("POOLIO_ZERO_FILL")
 # Rounding up to the alignment and to a size class must not overflow.
 cdef Py_ssize_t MAX_SIZE = PY_SSIZE_T_MAX // 4
 
@@ -60,9 +64,7 @@ copied_bytes      copied on the user's behalf (detach, snapshots of mutable data
 def _zeroing_mode(name):
     if name not in ZEROING_NAMES:
         raise ValueError(f"zeroing must be one of {', '.join(ZEROING_NAMES)}, not {name!r}")
-    if name == "never" and debug.is_set("POOLIO_ZERO_FILL"):
-        return ON_ALLOC
-    return ZEROING_NAMES.index(name)
+    return ON_ALLOC if name == "never" and zero_fill_is_set else ZEROING_NAMES.index(name)
 
 
 cdef class Pool(SlabStore):
@@ -72,7 +74,7 @@ cdef class Pool(SlabStore):
     zeroing    "never": `alloc_unsafe` shows what was there before; `alloc` is zeroed.
                "on_alloc": every allocation is zeroed before it is handed out.
                "on_release": memory is wiped when its last holder drops it, and is zero before its first use.
-               POOLIO_ZERO_FILL=1 in the environment raises "never" to "on_alloc" for the whole process.
+               POOLIO_ZERO_FILL=1 in the environment, when poolio is imported, raises "never" to "on_alloc" for good.
     max_bytes  the most that slabs and size classes may reserve, at least one slab; PoolExhausted beyond it.
                None: no limit. Oversize and unpooled allocations are not counted.
 
@@ -176,7 +178,7 @@ cdef class Pool(SlabStore):
                 if views[taken - 1].len > MAX_SIZE - total:
                     raise OverflowError(f"a Buffer holds at most {MAX_SIZE} bytes; these are more")
                 total += views[taken - 1].len
-            joined = self.allocate(total)
+            joined = self._carve(total, False)
             for index in range(count):
                 memcpy(joined.data + at, views[index].buf, <size_t>views[index].len)
                 at += views[index].len
@@ -205,6 +207,7 @@ cdef class Pool(SlabStore):
         return self.release_free()
 
     def _trim_idle(self):
+        """What a loop's timer does, for the tests."""
         return self.trim_idle()
 
     def statistics(self):
@@ -230,20 +233,25 @@ cdef class Pool(SlabStore):
         """Text for people: each slab in use, and while debugging (POOLIO_DEBUG=1) who pins it: every allocation with
         its size, how much of it Buffers still show, and where it was made.
         """
-        cdef Slab *slab = self.all_slabs
-        lines = [repr(self)]
-        while slab != NULL:
-            if slab.live > 0:
-                lines.append(self._report_slab(slab))
-            slab = slab.following
-        lines += _allocation_lines(self, NULL)
+        cdef int collecting = PyGC_Disable()     # a collection could drop Buffers, and unmap the slab that we stand on
+        try:
+            lines = self._slab_lines()
+        finally:
+            if collecting:
+                PyGC_Enable()
         if self.sites is None:
             lines.append("set POOLIO_DEBUG=1 to see who holds what")
-        return "\n".join(lines)
+        return "\n".join([repr(self), *lines])
 
-    cdef str _report_slab(self, Slab *slab):
-        lines = [f"slab of {slab.capacity} bytes, {slab.top} carved, {slab.live} holder(s)"]
-        return "\n".join(lines + _allocation_lines(self, slab))
+    cdef list _slab_lines(self):
+        cdef Slab *slab = self.all_slabs
+        lines = []
+        while slab != NULL:
+            if slab.live > 0:
+                lines.append(f"slab of {slab.capacity} bytes, {slab.top} carved, {slab.live} holder(s)")
+                lines += _allocation_lines(self, slab)
+            slab = slab.following
+        return lines + _allocation_lines(self, NULL)
 
     cdef Buffer allocate(self, Py_ssize_t size):
         if not 0 <= size <= MAX_SIZE:
@@ -299,7 +307,8 @@ cdef list _allocation_lines(Pool pool, Slab *slab):
     cdef Allocation *allocation
     lines = []
     for address, site in (pool.sites or {}).items():
-        allocation = <Allocation *><Py_ssize_t>address       # SAFE: it is in sites only while it has holders
+        # SAFE: it is in sites only while it has holders, and nothing runs meanwhile that could drop them (report)
+        allocation = <Allocation *><Py_ssize_t>address
         if allocation.slab == slab:
             shown = min(allocation.shown, allocation.size)
             lines.append(f"  {allocation.size} bytes, {shown} shown by {allocation.holders} Buffer(s), allocated at")

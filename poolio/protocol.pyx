@@ -15,7 +15,7 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 
-from poolio.allocation cimport store_of, try_freeze
+from poolio.allocation cimport count_copied, try_freeze
 from poolio.buffer cimport Buffer, slice_of
 from poolio.pool cimport Pool, default_pool
 from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
@@ -51,13 +51,16 @@ cdef class ProtocolCore:
     cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
         self.data_received(self.reader.commit(room, nbytes))
 
-    cdef object _find_reader(self):
+    cdef Pool _own_pool(self):
         pool = self.pool
         if pool is None:
-            pool = default_pool()
-        elif not isinstance(pool, Pool):
+            return default_pool()
+        if not isinstance(pool, Pool):
             raise TypeError(f"a protocol's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
-        self.reader = read_slab_for(<Pool>pool, asyncio.get_running_loop())
+        return <Pool>pool
+
+    cdef object _find_reader(self):
+        self.reader = read_slab_for(self._own_pool(), asyncio.get_running_loop())
 
     def connection_made(self, transport):
         """Called once when the connection stands; keeps the transport. Call it when you override it."""
@@ -98,24 +101,30 @@ cdef class ProtocolCore:
     cdef object _wire_form(self, data):
         """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
         cdef Buffer buf
+        cdef Pool pool
         if isinstance(data, Buffer):
             buf = <Buffer>data
             if buf.allocation == NULL:
                 return buf.tobytes()               # raises BufferReleased
             if not try_freeze(buf):
-                (<Pool>store_of(buf)).copied_bytes += buf.length
+                count_copied(buf)
                 return buf.tobytes()
             if buf.length <= COPY_UP_TO:
                 return buf.tobytes()
             return PyMemoryView_FromObject(slice_of(buf, 0, buf.length))
-        if PyBytes_CheckExact(data) or PyMemoryView_Check(data) and isinstance(data.obj, bytes):
+        if PyBytes_CheckExact(data) or PyMemoryView_Check(data) and _is_plain_view_of_bytes(data):
             return data
         if not PyObject_CheckBuffer(data):
             raise TypeError(f"write() takes a Buffer or a bytes-like object, not {type(data).__name__!r}")
         snapshot = bytes(data)
-        if self.reader is not None:
-            self.reader.pool.copied_bytes += len(snapshot)
+        pool = self._own_pool()
+        pool.copied_bytes += len(snapshot)
         return snapshot
+
+
+cdef bint _is_plain_view_of_bytes(view) except -1:
+    """May a transport keep it, and cut it where it likes? It counts items and takes them for bytes."""
+    return isinstance(view.obj, bytes) and view.itemsize == 1 and view.ndim == 1 and view.c_contiguous
 
 
 class Protocol(ProtocolCore, asyncio.BufferedProtocol):

@@ -2,7 +2,7 @@
 
 Refuses to know sockets and protocols. Called by protocol: reserve() when a transport asks where to put data,
 commit() when it says how much came. One ReadSlab for each pair of pool and loop; it lives as long as a
-protocol that uses it.
+protocol that uses it, or its timer.
 
     0                        top                                            capacity
     ├─ received, held ───────┼── the reservation: all that is left ─────────────┤
@@ -18,7 +18,8 @@ another slab: nobody sees another connection's bytes through an old view.
 Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
 what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
 
-Idle memory: while the pool has more than this slab, a timer of the loop trims it every IDLE_SECONDS.
+Idle memory: reading into a pool that has more than this slab starts a timer of the loop, which trims the pool every
+IDLE_SECONDS for as long as slabs lie on its free lists, and keeps the ReadSlab meanwhile.
 """
 
 cimport cython
@@ -110,8 +111,6 @@ cdef class ReadSlab:
             end_carving(self.pool, &self.slab)
             begin_carving(self.pool.take_small(), &self.slab)
             self.written = self.slab.dirty
-            if self.timer is None and self.pool.slab_count > 1:
-                self._trim_later()
         self.slab.live += 1
         self.slab.dirty = self.slab.capacity      # what is written and not reported may lie anywhere
         self.pool.open_reservations += 1
@@ -123,6 +122,8 @@ cdef class ReadSlab:
         if self.pool.zeroing_mode == ON_ALLOC and self.written > self.slab.top:
             memset(room.data, 0, <size_t>(self.written - self.slab.top))
             self.written = self.slab.top
+        if self.timer is None and self.pool.slab_count > 1:
+            self._trim_later()                    # other people's code: the slab is held by now
         return room
 
     cdef void _give_up_latest(self) noexcept:
@@ -162,7 +163,7 @@ cdef class ReadSlab:
     def _trim(self):
         self.timer = None
         self.pool.trim_idle()
-        if self.pool.slab_count > 1:
+        if self.pool.kept_bytes > 0:
             self._trim_later()
 
 

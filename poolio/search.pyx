@@ -6,7 +6,7 @@ buffer.
 Arguments are converted first and the Holder is looked at afterwards, as their __index__ or __buffer__ may release it.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
@@ -30,7 +30,7 @@ cdef int take_needle(value, Needle *needle) except -1:
     if PyBytes_CheckExact(value):
         needle.data = PyBytes_AS_STRING(value)
         needle.length = PyBytes_GET_SIZE(value)
-    elif PyIndex_Check(value):
+    elif PyIndex_Check(value) and not PyObject_CheckBuffer(value):     # an array of numpy is both
         needle.byte = <char>byte_of(value)
         needle.data = &needle.byte
         needle.length = 1
@@ -88,20 +88,24 @@ cdef Py_ssize_t required(Py_ssize_t index) except -1:
 
 
 cdef bint has_end(Holder holder, ends, start, stop, Search kind) except -1:
-    cdef Needle needle
-    cdef Range place
     cdef Py_ssize_t first = bound(start, 0)
     cdef Py_ssize_t last = bound(stop, PY_SSIZE_T_MAX)
-    cdef Py_ssize_t skipped
     if isinstance(ends, tuple):
         for end in ends:
-            if has_end(holder, end, first, last, kind):
+            if _has_one_end(holder, end, first, last, kind):
                 return True
         ensure_alive(holder)
         return False
-    if PyIndex_Check(ends):
-        raise TypeError(f"startswith and endswith take a bytes-like object or a tuple, not {type(ends).__name__!r}")
-    take_needle(ends, &needle)
+    return _has_one_end(holder, ends, first, last, kind)
+
+
+cdef bint _has_one_end(Holder holder, end, Py_ssize_t first, Py_ssize_t last, Search kind) except -1:
+    cdef Needle needle
+    cdef Range place
+    cdef Py_ssize_t skipped
+    if not PyObject_CheckBuffer(end):
+        raise TypeError(f"an end is a bytes-like object or a tuple of them, not {type(end).__name__!r}")
+    take_needle(end, &needle)
     try:
         ensure_alive(holder)
         place = range_of(holder, first, last)

@@ -227,7 +227,10 @@ cdef class SlabStore:
         return before - self.kept_bytes
 
     cdef Py_ssize_t trim_idle(self) noexcept:
-        """Unmap what lay on the free lists all the time since the last call; return its bytes."""
+        """Unmap what lay on the free lists all the time since the last call; return its bytes.
+
+        The timers of several loops on one pool call it more often, each after its own IDLE_SECONDS.
+        """
         cdef Py_ssize_t before = self.kept_bytes
         cdef int index
         for index in range(LIST_COUNT):
@@ -273,7 +276,6 @@ cdef class SlabStore:
 
         Over all slabs: reserved = sum of capacities; allocations + reservations = sum of live; a slab that
         holds nothing and that nobody carves from is on a free list; a carver and its slab know each other.
-        Over all allocations: what Buffers show and what they hide is what is live.
         """
         cdef Survey found = self.survey()
         cdef Py_ssize_t count = 0, reserved = 0, oversize = 0, listed = 0, listed_bytes = 0

@@ -7,6 +7,7 @@ import pickle
 import re
 import struct
 
+import numpy
 import pytest
 
 import poolio
@@ -334,6 +335,25 @@ def test_search_for_byte_as_integer(pool):
 def test_search_for_something_else_raises(pool, method, wrong, error):
     with pytest.raises(error):
         getattr(pool.from_bytes(b"abc"), method)(wrong)
+
+
+def test_search_for_an_array_of_numpy_is_for_its_bytes(pool):
+    buf, array = pool.from_bytes(b"hello world"), numpy.frombuffer(b"lo", numpy.uint8)
+    assert (buf.find(array), buf.count(array), array in buf, buf.split(array)) == (3, 1, True, [b"hel", b" world"])
+    assert buf[3:].startswith(array) and buf[:5].endswith((b"x", array))
+    assert numpy.uint8(104) in buf
+    assert buf.fill(array) == (b"lo" * 6)[:11]
+
+
+@pytest.mark.parametrize("method", ["startswith", "endswith"])
+def test_ends_in_tuples_of_tuples_raise_as_for_bytes(pool, method):
+    nested = (b"x",)
+    for _ in range(100_000):
+        nested = (nested,)
+    with pytest.raises(TypeError, match="tuple"):
+        getattr(pool.from_bytes(b"abc"), method)(nested)
+    while nested != (b"x",):       # one level at a time: dropping all at once is deep, too
+        nested = nested[0]
 
 
 @pytest.mark.parametrize("method", ["startswith", "endswith"])

@@ -1,11 +1,14 @@
 """POOLIO_DEBUG=1: where Buffers were allocated, who pins a slab, what is left at exit."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 from memory import address_of, look
+
+import poolio
 
 
 @pytest.fixture
@@ -85,6 +88,51 @@ def test_sites_are_forgotten_with_their_allocations(debugged):
         debugged.alloc(size)
         debugged.check()            # as many sites as live allocations
     assert debugged.report() == repr(debugged)
+
+
+@pytest.mark.parametrize("make", ["alloc_unsafe", "alloc_unpooled"])
+def test_site_that_cannot_be_taken_loses_nothing(debugged, monkeypatch, make):
+    held = debugged.from_bytes(b"held" * 25)
+
+    def interrupted():
+        raise KeyboardInterrupt
+    monkeypatch.setattr(poolio.debug, "site", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(debugged, make)(5000)
+    monkeypatch.undo()
+    debugged.check()
+    other = debugged.from_bytes(b"B" * 100)
+    assert (held, other, debugged.statistics().live_buffers) == (b"held" * 25, b"B" * 100, 2)
+
+
+def test_detach_whose_buffer_is_released_meanwhile_raises_there(debugged, monkeypatch):
+    buf, site, seen = debugged.from_bytes(b"abc"), poolio.debug.site, []
+
+    def releasing():
+        with pytest.raises(BufferError):
+            buf.release()
+        seen.append(buf)
+        return site()
+    monkeypatch.setattr(poolio.debug, "site", releasing)
+    assert buf.detach() == b"abc"
+    assert (len(seen), buf.released) == (1, True)
+    seen.clear()
+
+
+def test_report_during_which_garbage_could_be_collected(debugged):
+    class Cycle:
+        pass
+    for _ in range(3):
+        cycle = Cycle()
+        cycle.cycle, cycle.buf = cycle, debugged.alloc_unsafe(5 << 20)
+    del cycle
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        assert debugged.report().count("5242880 bytes, 5242880 shown") in range(4)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert gc.isenabled()
 
 
 def run(code, **variables):

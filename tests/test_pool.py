@@ -72,8 +72,8 @@ def test_alloc_unsafe_zeroing_pool_at_every_class_boundary_is_zero(make_pool, cl
             assert bytes(pool.alloc_unsafe(size)) == bytes(size)
 
 
-def test_alloc_unsafe_never_reuses_memory_without_zeroing(make_pool, monkeypatch):
-    monkeypatch.delenv("POOLIO_ZERO_FILL", raising=False)
+@pytest.mark.skipif(os.environ.get("POOLIO_ZERO_FILL", "0") != "0", reason="POOLIO_ZERO_FILL is set: all is zeroed")
+def test_alloc_unsafe_never_reuses_memory_without_zeroing(make_pool):
     pool = make_pool(zeroing="never")
     dirty(pool, 64)
     assert bytes(pool.alloc_unsafe(64)) in (b"\xa5" * 64, b"\xdd" * 64)    # 0xDD: a debug build overwrites
@@ -162,11 +162,12 @@ def test_zero_fill_variable_raises_never_only(value, before, after):
     assert done.stdout.split() == [after, "never" if value in ("", "0") else "on_alloc"]
 
 
-def test_zero_fill_variable_set_memory_is_zero(make_pool, monkeypatch):
-    monkeypatch.setenv("POOLIO_ZERO_FILL", "1")
-    pool = make_pool(zeroing="never")
-    dirty(pool, 4096)
-    assert bytes(pool.alloc_unsafe(4096)) == bytes(4096)
+def test_zero_fill_variable_set_memory_is_zero_and_no_code_turns_it_off():
+    code = ("import os, poolio; del os.environ['POOLIO_ZERO_FILL']; pool = poolio.Pool(zeroing='never')\n"
+            "pool.alloc_unsafe(4096)[:] = b'x' * 4096; print(bytes(pool.alloc_unsafe(4096)) == bytes(4096))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=os.environ | {"POOLIO_ZERO_FILL": "1"})
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize("kind", ["alloc", "alloc_unsafe", "alloc_unpooled"])

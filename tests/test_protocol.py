@@ -248,6 +248,22 @@ def test_write_view_of_mutable_memory_is_snapshotted(recorded):
     assert recorded.transport.written == [b"efore"]
 
 
+@pytest.mark.parametrize("view", [memoryview(b"12345678").cast("I"), memoryview(b"12345678")[::2],
+                                  memoryview(b"12345678").cast("B", (2, 4))])
+def test_write_view_of_something_else_than_single_bytes_is_snapshotted(recorded, pool, view):
+    recorded.write(view)
+    assert recorded.transport.written == [view.tobytes()]
+    assert type(recorded.transport.written[0]) is bytes
+    assert pool.statistics().copied_bytes == view.nbytes
+
+
+def test_write_view_of_bytes_passes_it_on_uncopied(recorded, pool):
+    view = memoryview(b"as it is")[3:]
+    recorded.write(view)
+    assert recorded.transport.written[0] is view
+    assert pool.statistics().copied_bytes == 0
+
+
 def test_write_bytes_passes_them_on_uncopied(recorded):
     data = b"as it is"
     recorded.write(data)

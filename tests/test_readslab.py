@@ -151,6 +151,39 @@ def test_idle_memory_needed_again_starts_the_timer_again(pool):
         runner.run(test())
 
 
+def test_idle_memory_of_the_application_goes_back_while_small_messages_are_read(pool):
+    async def test():
+        loop, protocol = asyncio.get_running_loop(), Keep(pool)
+        receive(protocol, b"first")
+        held = [pool.alloc(65_536) for _ in range(40)]
+        receive(protocol, b"second")
+        del held
+        for _ in range(3):
+            loop.ahead += 11
+            await turns()
+        protocol.received.clear()
+        assert pool.statistics().slabs == 2           # the loop's, and the one that alloc carves from
+        assert loop._scheduled == []
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        runner.run(test())
+
+
+def test_room_is_safe_from_a_trim_while_the_timer_is_started(pool):
+    class Trimming(asyncio.SelectorEventLoop):
+        def call_later(self, *arguments, **options):
+            pool.trim()
+            return super().call_later(*arguments, **options)
+
+    async def test():
+        held, protocol = pool.alloc(16), Keep(pool)
+        receive(protocol, b"safe")
+        assert (protocol.received, held) == ([b"safe"], bytes(16))
+
+    with asyncio.Runner(loop_factory=Trimming) as runner:
+        runner.run(test())
+
+
 def test_timer_of_a_closed_loop_keeps_neither_loop_nor_pool():
     pool = poolio.Pool()
 
