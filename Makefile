@@ -1,7 +1,7 @@
 # Everything starts from a fresh clone: each target makes the environment that it needs.
 #   make test     all tests                      make bench      the quick throughput benchmark
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
-#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: those of memory
 #   make test-malloc      the tests under PYTHONMALLOC=debug
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
@@ -15,7 +15,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full test-malloc test-references bench bench-full lint types sanitize dist clean
+.PHONY: test test-full test-malloc test-references bench bench-full lint types sanitize sanitize-memory dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,8 +49,11 @@ types: $(STAMP)dev
 
 # Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
 INSTALLED = PYTHONSAFEPATH=1
+MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool zeroing hostile debug machine readslab)
+
 SANITIZE = .venv-sanitize
-sanitize:
+sanitize-memory: TESTS = $(MEMORY_TESTS)
+sanitize sanitize-memory:
 	test -x $(SANITIZE)/bin/python || $(PYTHON) -m venv $(SANITIZE)
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
@@ -62,7 +65,6 @@ test-malloc: $(STAMP)test
 
 # Without the state machine (Hypothesis keeps references of its own) and numpy (its wheel is a release build, whose
 # reference counting a debug interpreter does not see).
-MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool hostile debug readslab)
 DEBUG_PYTHON ?= python3.11-dbg
 DEBUG_VENV = .venv-debug
 test-references:
@@ -70,7 +72,8 @@ test-references:
 		"python3.11-venv; elsewhere say make $@ DEBUG_PYTHON=..."; exit 1; }
 	test -x $(DEBUG_VENV)/bin/python || $(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
 	POOLIO_BUILD=debug $(DEBUG_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider -k "not numpy" $(MEMORY_TESTS)
+	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider \
+		-k "not numpy" $(filter-out tests/test_machine.py,$(MEMORY_TESTS))
 
 dist: $(STAMP)test
 	$(BIN)/python -m build
