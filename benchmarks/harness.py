@@ -33,18 +33,18 @@ class BenchmarkFailed(RuntimeError):
     """A server or the load generator ended early, or an echo was wrong; holds what it said."""
 
 
-def build_loadgen() -> pathlib.Path:
-    """Compile the load generator if its source is newer than the program."""
-    source, program = HERE / "loadgen.c", RESULTS / "loadgen"
+def build(name: str) -> pathlib.Path:
+    """Compile one of the C programs if its source is newer than the program."""
+    source, program = HERE / f"{name}.c", RESULTS / name
     RESULTS.mkdir(exist_ok=True)
     if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
         return program
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        raise BenchmarkFailed("the load generator is compiled: install a C compiler (cc, gcc or clang)")
+        raise BenchmarkFailed(f"{name} is a C program: install a C compiler (cc, gcc or clang)")
     result = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, text=True)
     if result.returncode:
-        raise BenchmarkFailed(f"the load generator does not compile: {result.stderr}")
+        raise BenchmarkFailed(f"{name} does not compile: {result.stderr}")
     return program
 
 

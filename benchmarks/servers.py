@@ -6,7 +6,8 @@ connection, so no queue grows beyond it. The server pins itself to the first all
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
 keep the view, so there a bytearray of which something is still unsent is left to the transport and replaced. Nothing
-is copied that needs no copy.
+is copied that needs no copy. "C epoll, static buffer" (limit.c) is what nobody can undercut: one epoll_wait, one recv
+and one send, no state for a connection; it has no heap to warm, and its idle connections cost the kernel only.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import pathlib
 import resource
 import sys
 from collections.abc import Callable
@@ -79,23 +81,43 @@ def pooled(zeroing: str) -> Callable[[], asyncio.BaseProtocol]:
 
 @dataclass(frozen=True)
 class Row:
-    loop: str
-    protocol: Callable[[], Callable[[], asyncio.BaseProtocol]]
-    warm_heap: bool = True  # one dropped 1 MiB block before serving
+    serve: Callable[[], None]
+    heap: str  # "cold"; "warm": one block of 1 MiB dropped before serving; "none"
 
 
+def on_loop(name: str, protocol: Callable[[], Callable[[], asyncio.BaseProtocol]], heap: str = "warm") -> Row:
+    """A row served by a protocol on an event loop's own transports."""
+
+    def serve_on_loop() -> None:
+        loops, factory = importlib.import_module(name), protocol()
+        if heap == "warm":
+            bytearray(WARMING_BLOCK_BYTES)
+        with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+            runner.run(serve(factory))
+
+    return Row(serve_on_loop, heap)
+
+
+def become_the_limit() -> None:
+    """limit.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
+    program = pathlib.Path(__file__).parent / "results" / "limit"
+    os.execv(program, [str(program)])
+
+
+LIMIT = "C epoll, static buffer"
 ROWS = {
-    "asyncio Protocol, cold heap": Row("asyncio", lambda: PlainEcho, warm_heap=False),
-    "asyncio Protocol, warm heap": Row("asyncio", lambda: PlainEcho),
-    "asyncio, fresh bytearray a read": Row("asyncio", lambda: FreshBytearrayEcho),
-    "asyncio, one bytearray a connection": Row("asyncio", lambda: OwnBytearrayEcho),
-    "uvloop Protocol": Row("uvloop", lambda: PlainEcho),
-    "poolio never, asyncio": Row("asyncio", lambda: pooled("never")),
-    "poolio on_alloc, asyncio": Row("asyncio", lambda: pooled("on_alloc")),
-    "poolio on_release, asyncio": Row("asyncio", lambda: pooled("on_release")),
-    "poolio never, uvloop": Row("uvloop", lambda: pooled("never")),
-    "poolio on_alloc, uvloop": Row("uvloop", lambda: pooled("on_alloc")),
-    "poolio on_release, uvloop": Row("uvloop", lambda: pooled("on_release")),
+    LIMIT: Row(become_the_limit, heap="none"),
+    "asyncio Protocol, cold heap": on_loop("asyncio", lambda: PlainEcho, heap="cold"),
+    "asyncio Protocol, warm heap": on_loop("asyncio", lambda: PlainEcho),
+    "asyncio, fresh bytearray a read": on_loop("asyncio", lambda: FreshBytearrayEcho),
+    "asyncio, one bytearray a connection": on_loop("asyncio", lambda: OwnBytearrayEcho),
+    "uvloop Protocol": on_loop("uvloop", lambda: PlainEcho),
+    "poolio never, asyncio": on_loop("asyncio", lambda: pooled("never")),
+    "poolio on_alloc, asyncio": on_loop("asyncio", lambda: pooled("on_alloc")),
+    "poolio on_release, asyncio": on_loop("asyncio", lambda: pooled("on_release")),
+    "poolio never, uvloop": on_loop("uvloop", lambda: pooled("never")),
+    "poolio on_alloc, uvloop": on_loop("uvloop", lambda: pooled("on_alloc")),
+    "poolio on_release, uvloop": on_loop("uvloop", lambda: pooled("on_release")),
 }
 BASELINE = "asyncio, one bytearray a connection"
 
@@ -124,12 +146,7 @@ def main() -> None:
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    loops = importlib.import_module(row.loop)
-    factory = row.protocol()
-    if row.warm_heap:
-        bytearray(WARMING_BLOCK_BYTES)
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
-        runner.run(serve(factory))
+    row.serve()
 
 
 if __name__ == "__main__":

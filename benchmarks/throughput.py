@@ -22,8 +22,8 @@ import matplotlib
 import rich.console
 import rich.progress
 import rich.table
-from harness import RESULTS, BenchmarkFailed, Cell, build_loadgen, idle_kib, run_cell
-from servers import BASELINE, ROWS
+from harness import RESULTS, BenchmarkFailed, Cell, build, idle_kib, run_cell
+from servers import BASELINE, LIMIT, ROWS
 
 import poolio
 
@@ -98,7 +98,7 @@ def draw(cells: list[Cell], rows: list[str], baseline: str, path: pathlib.Path) 
 
 def save(cells: list[Cell], rows: list[str], idle: dict[str, float], args: argparse.Namespace) -> None:
     rows_of = [{
-        "size": cell.size, "connections": cell.connections, "server": row, "heap": heap(row),
+        "size": cell.size, "connections": cell.connections, "server": row, "heap": ROWS[row].heap,
         "ratios": cell.ratios(row, args.baseline), "rounds": [vars(load) for load in cell.loads[row]],
         "peak_kib": cell.peak_kib[row], "grown_kib": cell.grown_kib[row], "idle_kib_per_connection": idle[row],
     } for cell in cells for row in rows]
@@ -106,10 +106,6 @@ def save(cells: list[Cell], rows: list[str], idle: dict[str, float], args: argpa
     args.json.write_text(json.dumps({
         "machine": machine(), "baseline": args.baseline, "seconds": args.seconds, "seed": args.seed, "rows": rows_of,
     }, indent=1))
-
-
-def heap(row: str) -> str:
-    return "warm: one 1 MiB block dropped before serving" if ROWS[row].warm_heap else "cold"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -142,7 +138,9 @@ def cells_of(args: argparse.Namespace) -> list[Cell]:
 
 def measure(args: argparse.Namespace, console: rich.console.Console) -> tuple[list[Cell], dict[str, float]]:
     cells, rows, idle = cells_of(args), args.rows, {}
-    loadgen = build_loadgen()
+    loadgen = build("loadgen")
+    if LIMIT in rows:
+        build("limit")
     shuffle = random.Random(args.seed)
     with rich.progress.Progress(
             rich.progress.BarColumn(), rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn(),
