@@ -12,7 +12,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject, Py_TYPE
-from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
+from cpython.slice cimport PySlice_Unpack
 from libc.string cimport memcmp, memcpy, memmove
 
 import pickle
@@ -88,8 +88,8 @@ cdef class Buffer(Numbers):
             ensure_alive(self)
             if step != 1:
                 raise ValueError(f"a Buffer slice has step 1, not {step}; copy with bytes(buf)[...] instead")
-            place = range_of(self, start, stop)
-            return slice_of(self, min(place.start, self.length), max(place.length, 0))
+            place = _slice_range(self, start, stop)
+            return slice_of(self, place.start, place.length)
         return <unsigned char>self.data[_index(self, key)]
 
     def __iter__(self):
@@ -97,15 +97,16 @@ cdef class Buffer(Numbers):
         return PySeqIter_New(self)
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t start, stop, step, length
+        cdef Py_ssize_t start, stop, step
+        cdef Range place
         cdef unsigned char byte
         ensure_writable(self)
         if isinstance(key, slice):
             PySlice_Unpack(key, &start, &stop, &step)
             if step != 1:
                 raise ValueError(f"a Buffer slice has step 1, not {step}")
-            length = PySlice_AdjustIndices(self.length, &start, &stop, 1)
-            _copy_in(self, start, length, value)
+            place = _slice_range(self, start, stop)
+            _copy_in(self, place.start, place.length, value)
             return
         start = _index(self, key)
         byte = byte_of(value)
@@ -273,6 +274,7 @@ cdef class Buffer(Numbers):
         ValueError for a byte outside 0..255 and for an empty pattern. The pattern may lie in this Buffer.
         """
         cdef Needle pattern
+        cdef Range place
         cdef Py_ssize_t first = bound(start, 0)
         cdef Py_ssize_t last = bound(stop, PY_SSIZE_T_MAX)
         take_needle(value, &pattern)
@@ -280,8 +282,8 @@ cdef class Buffer(Numbers):
             ensure_writable(self)
             if pattern.length == 0:
                 raise ValueError("a Buffer cannot be filled with an empty pattern")
-            last = PySlice_AdjustIndices(self.length, &first, &last, 1)
-            _repeat(self.data + first, last, pattern.data, pattern.length)
+            place = _slice_range(self, first, last)
+            _repeat(self.data + place.start, place.length, pattern.data, pattern.length)
         finally:
             drop_needle(&pattern)
         return self
@@ -371,6 +373,14 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
 
 
 # --- arguments ----------------------------------------------------------------------------------------------
+
+cdef inline Range _slice_range(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
+    """As `buf[start:stop]` takes it: inside the Buffer whatever the bounds are."""
+    cdef Range place = range_of(buf, start, stop)
+    place.start = min(place.start, buf.length)
+    place.length = max(place.length, 0)
+    return place
+
 
 cdef Py_ssize_t _index(Buffer buf, key) except -1:
     if not PyIndex_Check(key):

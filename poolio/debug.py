@@ -42,14 +42,13 @@ def site() -> tuple[str, ...]:
 
 def watch(pool: Reporting) -> None:
     """Warn at exit if this pool still has live allocations then."""
-    if not _watched:
-        atexit.unregister(_warn_at_exit)
-        atexit.register(_warn_at_exit)
     _watched.add(pool)
 
 
+@atexit.register
 def _warn_at_exit() -> None:
-    gc.collect()
+    if _watched:
+        gc.collect()
     for pool in tuple(_watched):
         count = pool.statistics().live_allocations
         if count:

@@ -62,7 +62,7 @@ cdef enum:
     # Size classes: from slab_size/4 to 16 * slab_size, four to each doubling, so that at most a fifth of one is
     # unused (jemalloc's spacing). 6 doublings * 4 = CLASS_COUNT.
     CLASSES_PER_DOUBLING = 4
-    # give_back() looks at the clock this rarely: 20 ns against a thousand times 10.
+    # give_back() looks at the clock this rarely, so that what the clock costs does not count.
     RETURNS_PER_CLOCK = 1024
 
 

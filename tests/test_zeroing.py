@@ -72,61 +72,6 @@ def test_alloc_unsafe_never_reuses_memory_without_zeroing(make_pool):
     assert bytes(pool.alloc_unsafe(64)) in (b"\xa5" * 64, b"\xdd" * 64)    # 0xDD: a debug build overwrites
 
 
-def test_wipe_after_root_dropped_first(make_pool):
-    pool = make_pool(zeroing="on_release")
-    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
-    address, piece = address_of(root), root[6:12]
-    del root
-    assert look(address, 12) == b"secretsecret"
-    del piece
-    assert look(address, 60) == bytes(60)
-    assert neighbour == b"neighbour"
-
-
-def test_wipe_after_slice_dropped_first(make_pool):
-    pool = make_pool(zeroing="on_release")
-    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
-    address, piece = address_of(root), root[6:12]
-    del piece
-    assert look(address, 60) == b"secret" * 10
-    del root
-    assert look(address, 60) == bytes(60)
-    assert neighbour == b"neighbour"
-
-
-def test_wipe_after_view_dropped_last(make_pool):
-    pool = make_pool(zeroing="on_release")
-    neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(b"secret" * 10)
-    address, view = address_of(root), memoryview(root[6:12])
-    del root
-    assert bytes(view) == b"secret"
-    assert look(address, 60) == b"secret" * 10
-    del view
-    assert look(address, 60) == bytes(60)
-    assert neighbour == b"neighbour"
-
-
-def test_wipe_after_all_released_while_objects_live(make_pool):
-    pool = make_pool(zeroing="on_release")
-    root = pool.from_bytes(b"secret" * 10)
-    address, piece = address_of(root), root[6:12]
-    root.release()
-    assert look(address, 12) == b"secretsecret"
-    piece.release()
-    assert look(address, 60) == bytes(60)
-    assert (root.released, piece.released) == (True, True)
-
-
-def test_wipe_after_only_slice_released_and_root_dropped(make_pool):
-    pool = make_pool(zeroing="on_release")
-    root = pool.from_bytes(b"secret" * 10)
-    address, piece = address_of(root), root[6:12]
-    del root
-    piece.release()
-    assert look(address, 60) == bytes(60)
-    assert piece.released
-
-
 def test_wipe_of_size_class_memory(make_pool):
     pool = make_pool(zeroing="on_release")
     buf = pool.from_bytes(b"s" * 100_000)
