@@ -17,7 +17,10 @@ VARIANTS = ("release", "debug", "sanitize", "coverage")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
-MODULES = ("slab", "allocation", "numbers", "search", "buffer", "pool", "readslab", "protocol")
+MODULES = (
+    "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
+    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
+)
 CHECKED = VARIANT != "release"
 
 DIRECTIVES = {
@@ -52,7 +55,7 @@ setup(
             Extension(
                 f"poolio.{name}",
                 [f"poolio/{name}.pyx"],
-                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search")],
+                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search", "_net")],
                 include_dirs=["poolio"],
                 define_macros=MACROS,
                 extra_compile_args=COMPILE,

@@ -8,6 +8,8 @@ import sys
 
 from poolio.buffer import Buffer
 from poolio.errors import BufferReleased, PoolError, PoolExhausted
+from poolio.loop import EventLoop, new_event_loop, run
+from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
 from poolio.pool import Pool, Statistics, default_pool
 from poolio.protocol import Protocol
 
@@ -15,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Buffer",
     "BufferReleased",
+    "EventLoop",
     "Pool",
     "PoolError",
     "PoolExhausted",
@@ -24,8 +27,15 @@ __all__ = [
     "alloc_unpooled",
     "alloc_unsafe",
     "concat",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
     "default_pool",
     "from_bytes",
+    "new_event_loop",
+    "run",
+    "start_tls",
 ]
 
 # Nothing here locks: the GIL does. Importing poolio switches it on in a free-threaded build, unless that was forbidden.

@@ -5,6 +5,8 @@ from _typeshed import ReadableBuffer
 
 from poolio.buffer import Buffer
 from poolio.errors import BufferReleased, PoolError, PoolExhausted
+from poolio.loop import EventLoop, new_event_loop, run
+from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
 from poolio.pool import Pool, Statistics, default_pool
 from poolio.protocol import Protocol
 
@@ -12,6 +14,7 @@ __version__: Final[str]
 __all__ = [
     "Buffer",
     "BufferReleased",
+    "EventLoop",
     "Pool",
     "PoolError",
     "PoolExhausted",
@@ -21,8 +24,15 @@ __all__ = [
     "alloc_unpooled",
     "alloc_unsafe",
     "concat",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
     "default_pool",
     "from_bytes",
+    "new_event_loop",
+    "run",
+    "start_tls",
 ]
 
 def alloc(size: SupportsIndex) -> Buffer: ...

@@ -12,7 +12,7 @@ cdef struct Allocation:
     char *memory
     Py_ssize_t size
     # who holds it
-    Py_ssize_t holders             # Buffers on it that are alive
+    Py_ssize_t holders             # Buffers on it that are alive, and write queues that still have to send from it
     Py_ssize_t shown               # sum of their lengths; overlaps count twice
     Py_ssize_t writable_exports
     bint frozen
@@ -98,18 +98,24 @@ cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
     (<SlabStore>allocation.store).hidden_bytes += hidden_in(allocation) - before
 
 
+cdef inline void take_hold(Allocation *allocation, Py_ssize_t length) noexcept:
+    """Hold `length` bytes of an allocation without a Buffer; drop_hold() with the same length ends it."""
+    allocation.holders += 1
+    show(allocation, length)
+    (<SlabStore>allocation.store).live_buffers += 1
+
+
 cdef inline void join_allocation(Holder holder, Holder other, Py_ssize_t start, Py_ssize_t length) noexcept:
     """Make a fresh holder one of `length` bytes from `start` of another's range."""
     holder.allocation = other.allocation
     holder.data = other.data + start
     holder.length = length
-    holder.allocation.holders += 1
-    show(holder.allocation, length)
-    (<SlabStore>holder.allocation.store).live_buffers += 1
+    take_hold(holder.allocation, length)
 
 
 cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1
 cdef void let_go(Holder holder) noexcept
+cdef void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept
 cdef int raise_released() except -1
 cdef int raise_frozen() except -1
 cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil

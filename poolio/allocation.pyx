@@ -235,6 +235,10 @@ cdef void let_go(Holder holder) noexcept:
     holder.allocation = NULL
     holder.data = NULL
     holder.length = 0
+    drop_hold(allocation, length)
+
+
+cdef void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
     (<SlabStore>allocation.store).live_buffers -= 1
     allocation.holders -= 1
     if allocation.holders == 0:

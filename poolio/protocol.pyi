@@ -6,9 +6,9 @@ from _typeshed import ReadableBuffer
 from poolio.buffer import Buffer
 from poolio.pool import Pool
 from poolio.readslab import Reservation
+from poolio.receiver import Receiver
 
-class ProtocolCore:
-    transport: asyncio.Transport
+class ProtocolCore(Receiver):
     def get_buffer(self, sizehint: int) -> Reservation: ...
     def buffer_updated(self, nbytes: int) -> None: ...
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...

@@ -17,18 +17,19 @@ from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 
 from poolio.allocation cimport count_copied, try_freeze
 from poolio.buffer cimport Buffer, slice_of
-from poolio.pool cimport Pool, default_pool
+from poolio.pool cimport Pool
 from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
+from poolio.receiver cimport Receiver
+from poolio.transport cimport StreamTransport
 
 # Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
 # They cost the same at 8 to 11 KiB (benchmarks/writeform.py); half of that: the copy also takes room in the cache.
 cdef Py_ssize_t COPY_UP_TO = 4096
 
 
-cdef class ProtocolCore:
+cdef class ProtocolCore(Receiver):
     """The compiled half of Protocol."""
 
-    cdef public object transport
     cdef ReadSlab reader
     cdef Reservation reservation
 
@@ -51,16 +52,8 @@ cdef class ProtocolCore:
     cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
         self.data_received(self.reader.commit(room, nbytes))
 
-    cdef Pool _own_pool(self):
-        pool = self.pool
-        if pool is None:
-            return default_pool()
-        if not isinstance(pool, Pool):
-            raise TypeError(f"a protocol's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
-        return <Pool>pool
-
     cdef object _find_reader(self):
-        self.reader = read_slab_for(self._own_pool(), asyncio.get_running_loop())
+        self.reader = read_slab_for(self.pool_to_receive_into(), asyncio.get_running_loop())
 
     def connection_made(self, transport):
         """Called once when the connection stands; keeps the transport. Call it when you override it."""
@@ -88,6 +81,12 @@ cdef class ProtocolCore:
         writable view of it is alive, or if `data` is another mutable object, its bytes are copied instead (counted in
         the pool's `copied_bytes`).
         """
+        if type(self.transport) is StreamTransport:
+            (<StreamTransport>self.transport).write_data(data)
+        else:
+            self._write_elsewhere(data)
+
+    cdef object _write_elsewhere(self, data):
         if self.transport is None:
             raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
         self.transport.write(self._wire_form(data))
@@ -96,7 +95,10 @@ cdef class ProtocolCore:
         """Send several pieces in order, each as by `write()`."""
         if self.transport is None:
             raise RuntimeError("writelines() before connection_made(); an override must call super().connection_made()")
-        self.transport.writelines([self._wire_form(data) for data in list_of_data])
+        if type(self.transport) is StreamTransport:
+            self.transport.writelines(list_of_data)
+        else:
+            self.transport.writelines([self._wire_form(data) for data in list_of_data])
 
     cdef object _wire_form(self, data):
         """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
@@ -117,7 +119,7 @@ cdef class ProtocolCore:
         if not PyObject_CheckBuffer(data):
             raise TypeError(f"write() takes a Buffer or a bytes-like object, not {type(data).__name__!r}")
         snapshot = bytes(data)
-        pool = self._own_pool()
+        pool = self.pool_to_receive_into()
         pool.copied_bytes += len(snapshot)
         return snapshot
 

@@ -26,8 +26,14 @@ cdef class ReadSlab:
     cdef object timer              # of the loop, until the next trimming; None: nothing to trim
 
     cdef Reservation reserve(self)
-    cdef void _give_up_latest(self) noexcept
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
+    # For who receives at once, between two steps of Python: the room is nobody's until take().
+    # LIFETIME of the room: until the next call of any method here
+    cdef char *room(self, Py_ssize_t *length) except NULL
+    cdef Buffer take(self, Py_ssize_t size)
+    cdef void leave(self) noexcept
+    cdef int _need_slab(self) except -1
+    cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)
 
 

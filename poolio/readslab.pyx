@@ -107,10 +107,7 @@ cdef class ReadSlab:
         elif self.latest.is_open:
             return self.latest
         room = self.latest
-        if self.slab == NULL or self.slab.capacity - self.slab.top < self.pool.small_limit:
-            end_carving(self.pool, &self.slab)
-            begin_carving(self.pool.take_small(), &self.slab)
-            self.written = self.slab.dirty
+        self._need_slab()
         self.slab.live += 1
         self.slab.dirty = self.slab.capacity      # what is written and not reported may lie anywhere
         self.pool.open_reservations += 1
@@ -125,6 +122,43 @@ cdef class ReadSlab:
         if self.timer is None and self.pool.slab_count > 1:
             self._trim_later()                    # other people's code: the slab is held by now
         return room
+
+    cdef char *room(self, Py_ssize_t *length) except NULL:
+        """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold."""
+        if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
+            self._give_up_latest()
+        self._need_slab()
+        length[0] = self.slab.capacity - self.slab.top
+        open_range(self.slab.memory + self.slab.top, length[0])
+        return self.slab.memory + self.slab.top
+
+    cdef Buffer take(self, Py_ssize_t size):
+        """The Buffer of the first `size` bytes of the room: 1 to its length."""
+        cdef Buffer buf
+        cdef Slab *slab = self.slab
+        cdef char *memory = slab.memory + slab.top
+        slab.top += aligned(size)
+        close_range(memory + size, slab.capacity - (memory - slab.memory) - size)
+        if slab.top > slab.dirty:
+            slab.dirty = slab.top
+        if slab.top > self.written:
+            self.written = slab.top
+        slab.live += 1
+        buf = new_buffer(self.pool, slab, memory, size)
+        if self.timer is None and self.pool.slab_count > 1:
+            self._trim_later()
+        return buf
+
+    cdef void leave(self) noexcept:
+        """Nothing came: the room is closed again; a slab that nothing lies in stays warm here."""
+        close_range(self.slab.memory + self.slab.top, self.slab.capacity - self.slab.top)
+
+    cdef int _need_slab(self) except -1:
+        if self.slab == NULL or self.slab.capacity - self.slab.top < self.pool.small_limit:
+            end_carving(self.pool, &self.slab)
+            begin_carving(self.pool.take_small(), &self.slab)
+            self.written = self.slab.dirty
+        return 0
 
     cdef void _give_up_latest(self) noexcept:
         if self.latest is None:

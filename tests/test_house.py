@@ -13,7 +13,11 @@ import poolio
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
-ORDER = ("slab", "allocation", "numbers", "search", "buffer", "pool", "readslab", "protocol")
+ORDER = (
+    "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
+    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
+)
+DOOR = ("loop", "net")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",
@@ -62,6 +66,12 @@ def test_imports_go_downwards_only(module):
     for path in SOURCES.glob(f"{module}.p*"):
         upwards = imports_of(path) - below - {module}
         assert path.suffix == ".pyi" or upwards == set(), f"{path.name} imports {upwards}"
+
+
+@pytest.mark.parametrize("module", DOOR)
+def test_imports_of_door_go_downwards_only(module):
+    below = {*GROUND, *ORDER, *DOOR[:DOOR.index(module)]}
+    assert imports_of(SOURCES / f"{module}.py") <= below
 
 
 @pytest.mark.parametrize("module", GROUND)

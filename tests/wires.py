@@ -6,6 +6,7 @@ after start_tls() on a plain connection. Servers and clients are real sockets in
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import os
 import resource
@@ -17,12 +18,19 @@ import aiofastnet
 import trustme
 import uvloop
 
+import poolio
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
     "aiofastnet": aiofastnet.loop_factory(asyncio.new_event_loop),
     "aiofastnet-uvloop": aiofastnet.loop_factory(uvloop.new_event_loop),
+    "poolio": poolio.new_event_loop,
+    "poolio-on-asyncio": asyncio.new_event_loop,
+    "poolio-on-uvloop": uvloop.new_event_loop,
 }
+# On these loops the transports are poolio's, made by its own functions; on the others they are the loop's.
+OWN_TRANSPORTS = ("poolio-on-asyncio", "poolio-on-uvloop")
 WIRES = ("tcp", "unix", "tls", "start_tls")
 BLOCK = os.urandom((8 << 20) + 4096)
 
@@ -31,6 +39,14 @@ SERVER_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 _authority.issue_cert("localhost").configure_cert(SERVER_TLS)
 CLIENT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _authority.configure_trust(CLIENT_TLS)
+
+
+_own_transports = contextvars.ContextVar("own_transports", default=False)
+
+
+def net():
+    """Who connects and serves here: poolio's functions, or the loop's methods of the same names."""
+    return poolio if _own_transports.get() else asyncio.get_running_loop()
 
 
 def allow_descriptors(count: int) -> None:
@@ -45,6 +61,7 @@ def run(loop_name: str, main: Callable[[], object], timeout: float = 120) -> Non
     """Run main() on a fresh loop of that name; fail instead of hanging."""
 
     async def bounded() -> None:
+        _own_transports.set(loop_name in OWN_TRANSPORTS)
         await asyncio.wait_for(main(), timeout)
 
     with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
@@ -69,8 +86,7 @@ class Upgrading(asyncio.Protocol):
 
     async def upgrade(self) -> None:
         protocol = self.factory()
-        loop = asyncio.get_running_loop()
-        transport = await loop.start_tls(self.transport, protocol, SERVER_TLS, server_side=True)
+        transport = await net().start_tls(self.transport, protocol, SERVER_TLS, server_side=True)
         protocol.connection_made(transport)
 
 
@@ -85,31 +101,30 @@ class AwaitAnswer(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def listening(wire: str, factory) -> AsyncIterator[Callable]:
     """Serve factory() on the wire; yields connect(client_factory) -> (transport, protocol)."""
-    loop = asyncio.get_running_loop()
     tasks: list[asyncio.Future] = []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "socket")
         tls = SERVER_TLS if wire == "tls" else None
         if wire == "unix":
-            server = await loop.create_unix_server(factory, path, backlog=2048)
+            server = await net().create_unix_server(factory, path, backlog=2048)
         else:
             first = (lambda: Upgrading(factory, tasks)) if wire == "start_tls" else factory
-            server = await loop.create_server(first, "127.0.0.1", 0, ssl=tls, backlog=2048)
+            server = await net().create_server(first, "127.0.0.1", 0, ssl=tls, backlog=2048)
             port = server.sockets[0].getsockname()[1]
 
         async def connect(client):
             if wire == "unix":
-                return await loop.create_unix_connection(client, path)
+                return await net().create_unix_connection(client, path)
             if wire == "tls":
-                return await loop.create_connection(
+                return await net().create_connection(
                     client, "127.0.0.1", port, ssl=CLIENT_TLS, server_hostname="localhost")
             if wire == "tcp":
-                return await loop.create_connection(client, "127.0.0.1", port)
-            transport, waiting = await loop.create_connection(AwaitAnswer, "127.0.0.1", port)
+                return await net().create_connection(client, "127.0.0.1", port)
+            transport, waiting = await net().create_connection(AwaitAnswer, "127.0.0.1", port)
             transport.write(b"?")
             assert await waiting.answer == b"!"
             protocol = client()
-            secure = await loop.start_tls(transport, protocol, CLIENT_TLS, server_hostname="localhost")
+            secure = await net().start_tls(transport, protocol, CLIENT_TLS, server_hostname="localhost")
             protocol.connection_made(secure)
             # start_tls() calls no connection_made(): data must not overtake the server's own call of it
             await asyncio.gather(*tasks)

@@ -1,0 +1,140 @@
+"""Owns poolio's place in asyncio: its transports under asyncio's connecting and serving code, and poolio.EventLoop.
+
+Refuses to know how data moves (transport, listener, reactor). Timers, signals, subprocesses, executors, name
+resolution, pipes and datagrams stay the standard library's; so does TLS, over poolio's transports.
+
+asyncio's selector loop makes transports in one place and accepts in another. Wires replaces these two, on
+
+    EventLoop       the standard loop itself, with poolio's selector
+    BorrowedLoop    asyncio's connecting and serving code for a loop that is somebody else's (asyncio's own, uvloop):
+                    it asks that loop for everything, and runs nothing itself
+"""
+
+import asyncio
+from asyncio import sslproto
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from poolio.listener import Listener
+from poolio.reactor import Reactor, reactor_of
+from poolio.selector import Selector
+from poolio.transport import StreamTransport, open_transport
+
+__all__ = ["BorrowedLoop", "EventLoop", "new_event_loop", "run"]
+
+T = TypeVar("T")
+
+
+class Wires(asyncio.SelectorEventLoop):
+    """asyncio's selector loop, on poolio's reactor and transports."""
+
+    _reactor: Reactor
+    _listeners: dict[int, Listener]
+
+    def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
+        return self
+
+    def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None, server=None):  # type: ignore
+        return open_transport(self._reactor, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(  # type: ignore
+        self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, server_hostname=None, extra=None,
+        server=None, **timeouts,
+    ):
+        tls = self._tls(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
+        open_transport(self._reactor, rawsock, tls, None, extra, server)
+        return tls._app_transport
+
+    def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
+        return sslproto.SSLProtocol(self._loop_of_transports(), *arguments, **options)
+
+    def _start_serving(  # type: ignore
+        self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, ssl_handshake_timeout=None,
+        ssl_shutdown_timeout=None,
+    ):
+        def tls_factory() -> asyncio.BaseProtocol:
+            return self._tls(
+                protocol_factory(), sslcontext, None, True, None,
+                ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+
+        factory = protocol_factory if sslcontext is None else tls_factory
+        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server)
+
+    def _stop_serving(self, sock):  # type: ignore
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is not None:
+            listener.stop()
+        super()._stop_serving(sock)  # type: ignore[misc]
+
+    async def _sendfile_native(self, transp, file, offset, count):  # type: ignore
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
+
+
+class EventLoop(Wires):
+    """The standard SelectorEventLoop with poolio's selector and socket transports. Linux only.
+
+    Use it as `asyncio.Runner(loop_factory=poolio.EventLoop)`, or with `poolio.run()`. Every library on asyncio gets
+    poolio's transports, unchanged.
+    """
+
+    def __init__(self) -> None:
+        selector = Selector()
+        self._reactor = selector.reactor
+        self._listeners = {}
+        super().__init__(selector)
+        selector.serve(self)
+
+    def _ensure_fd_no_transport(self, fd):  # type: ignore
+        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+        transport = self._reactor.source_at(fd if isinstance(fd, int) else int(fd.fileno()))
+        if isinstance(transport, StreamTransport):
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+
+
+class BorrowedLoop(Wires):
+    """asyncio's create_connection() and so on for poolio's transports on another loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reactor = reactor_of(loop)
+        self._listeners = {}
+        self._debug = loop.get_debug()
+        self._unix_server_sockets: dict[Any, int] = {}
+        for name in (
+            "add_reader", "remove_reader", "add_writer", "remove_writer", "call_soon", "call_later", "call_at", "time",
+            "call_exception_handler", "create_future", "create_task", "getaddrinfo", "getnameinfo", "get_debug",
+            "is_closed", "is_running", "run_in_executor", "sock_connect",
+        ):
+            setattr(self, name, getattr(loop, name))
+
+    def _remove_reader(self, fd):  # type: ignore
+        return self._loop.remove_reader(fd)
+
+    def __del__(self) -> None:
+        """Nothing to close here."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._loop!r}>"
+
+    def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+
+def new_event_loop() -> EventLoop:
+    """A new poolio.EventLoop, for `loop_factory=`."""
+    return EventLoop()
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """asyncio.run() on a new poolio.EventLoop."""
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)

@@ -1,0 +1,48 @@
+# Source: a descriptor that is waited for. Reactor: all sources of a loop, in one epoll instance. See reactor.pyx.
+
+cdef extern from "_net.h" nogil:
+    enum:
+        POOLIO_HAS_EPOLL
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+
+
+cdef class Source:
+    # fd: -1 once closed. interest: the epoll events asked for; 0: not registered
+    cdef int fd
+    cdef unsigned int interest
+    cdef unsigned int ticket       # of this registration; events that carry another one are stale
+    # while it has something to do at the end of the callback that is running now
+    cdef bint is_dirty
+    cdef Source next_dirty
+
+    # Called by the reactor. Only KeyboardInterrupt and SystemExit leave it: it deals with everything else itself.
+    cdef int on_ready(self, unsigned int events) except -1
+    # Called once after the callback in which it was marked dirty. Same rule.
+    cdef int on_callback_end(self) except -1
+
+
+cdef class Reactor:
+    cdef object __weakref__
+    cdef readonly object loop
+    cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
+    cdef int epoll_fd              # -1: closed
+    cdef list sources              # by descriptor; None where there is none. They are kept alive by this
+    cdef unsigned int last_ticket
+    cdef bint is_inherited         # this is the child of a fork: what is registered is the parent's
+    # while a callback runs
+    cdef bint in_callback
+    cdef Source dirty
+
+    cdef int set_interest(self, Source source, unsigned int events) except -1
+    cdef void mark_dirty(self, Source source) noexcept
+    cdef int end_callback(self) except -1
+    cdef int handle_ready(self, int milliseconds) except -1
+    cdef int _handle(self, Source source, unsigned int events) except -1
+    cdef object close(self)
+
+
+cpdef Reactor reactor_of(object loop)
+cdef object adopt(Reactor reactor, object loop)

@@ -1,0 +1,224 @@
+"""Owns the epoll instance of a loop: which descriptors are waited for, and one compiled pass over those that are ready.
+
+Refuses to know what a source does when it is ready (transports, listeners) and who waits (the selector of
+poolio.EventLoop, or any loop's add_reader).
+
+One epoll_wait answers for all connections. On a loop that is not poolio's, the loop watches one descriptor: the epoll
+instance itself, which is readable while any of its sources is.
+
+    loop ── add_reader(epoll_fd) ──> on_readable() ──> handle_ready() ──> source.on_ready(events) ──> callback
+                                                                      └─> dirty sources: on_callback_end()
+
+Safe while callbacks close, pause or replace any connection of the batch: an event carries the ticket of its
+registration, and is dropped if the source at that descriptor has another one by now, also if the number was used again.
+Level-triggered: what a pass does not read is reported again, so one read for each source and pass is a fair budget.
+A source without interest is taken out of epoll, or an error on it would be reported for ever.
+
+A callback's writes wait for its end: sources written to are dirty, and are told when the callback is over.
+
+After a fork the child has a new, empty epoll instance: it never touches the parent's registrations.
+"""
+
+import os
+import sys
+from weakref import WeakSet, WeakValueDictionary
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR
+from libc.stdint cimport uint64_t
+
+cdef extern from "_net.h" nogil:
+    ctypedef struct poolio_event:
+        unsigned int events
+    int poolio_epoll_create()
+    int poolio_epoll_set(int epoll, int fd, unsigned int before, unsigned int after, uint64_t data)
+    int poolio_epoll_wait(int epoll, poolio_event *events, int count, int milliseconds)
+    uint64_t poolio_event_data(const poolio_event *event)
+    int poolio_close(int fd)
+
+cdef enum:
+    BATCH = 256             # events of one pass: 3 KiB of stack; more are reported by the next one
+    # On a loop that is not ours, passes for each time that it finds us readable. A turn of asyncio's own loop costs
+    # 10,000 to 20,000 instructions, which more passes share; other callbacks of the loop wait for as many.
+    ROUNDS = 4
+
+# id(loop) -> Reactor. A Reactor keeps its loop alive, so an id here is never that of a later object.
+cdef object _reactors = WeakValueDictionary()
+cdef object _all_reactors = WeakSet()
+
+
+cdef class Source:
+
+    def __cinit__(self):
+        self.fd = -1
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        raise NotImplementedError
+
+    cdef int on_callback_end(self) except -1:
+        return 0
+
+
+cdef class Reactor:
+
+    def __init__(self, loop=None):
+        self.epoll_fd = -1
+        if not POOLIO_HAS_EPOLL:
+            raise NotImplementedError(
+                f"poolio's own transports and event loop need Linux's epoll, which {sys.platform} has not; "
+                "poolio.Protocol works here on the loop's transports: loop.create_server(YourProtocol, ...)"
+            )
+        self.sources = []
+        self.loop = loop
+        self.epoll_fd = _new_epoll()
+        _all_reactors.add(self)
+
+    def __dealloc__(self):
+        if self.epoll_fd >= 0:
+            poolio_close(self.epoll_fd)
+
+    def fileno(self):
+        """The descriptor of the epoll instance, readable while any source is ready; -1 once closed."""
+        return self.epoll_fd
+
+    cdef object close(self):
+        """Wait for nothing any more. Sources stay as they are, but are not told of anything."""
+        if self.epoll_fd >= 0:
+            for source in self.sources:
+                if source is not None:
+                    (<Source>source).interest = 0
+            self.sources = []
+            poolio_close(self.epoll_fd)
+            self.epoll_fd = -1
+
+    cdef int set_interest(self, Source source, unsigned int events) except -1:
+        """Wait for these events of the source; 0 takes it out. The reactor keeps it alive meanwhile."""
+        cdef int result
+        cdef list sources = self.sources
+        if source.interest == events or self.epoll_fd < 0:
+            return 0
+        if source.interest == 0:
+            self.last_ticket += 1
+            source.ticket = self.last_ticket
+        result = poolio_epoll_set(self.epoll_fd, source.fd, source.interest, events,
+                                  (<uint64_t>source.ticket << 32) | <unsigned int>source.fd)
+        if result < 0 and events != 0:
+            raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
+        if source.interest == 0:
+            while len(sources) <= source.fd:
+                sources.append(None)
+            sources[source.fd] = source
+        elif events == 0 and sources[source.fd] is source:
+            sources[source.fd] = None
+        source.interest = events
+        return 0
+
+    cdef void mark_dirty(self, Source source) noexcept:
+        source.is_dirty = True
+        source.next_dirty = self.dirty
+        self.dirty = source
+
+    cdef int end_callback(self) except -1:
+        """Tell the sources that the callback has marked."""
+        cdef Source source
+        while self.dirty is not None:
+            source = self.dirty
+            self.dirty = source.next_dirty
+            source.next_dirty = None
+            source.is_dirty = False
+            source.on_callback_end()
+        return 0
+
+    cdef int handle_ready(self, int milliseconds) except -1:
+        """One pass: wait, then let each ready source act. Returns how many events there were."""
+        cdef poolio_event events[BATCH]
+        cdef uint64_t data
+        cdef Py_ssize_t fd
+        cdef int count, i
+        cdef Source source
+        if milliseconds == 0:
+            count = poolio_epoll_wait(self.epoll_fd, events, BATCH, 0)
+        else:
+            with nogil:
+                count = poolio_epoll_wait(self.epoll_fd, events, BATCH, milliseconds)
+        if count < 0:
+            if count == -EINTR:
+                return PyErr_CheckSignals()
+            raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
+        for i in range(count):
+            data = poolio_event_data(&events[i])
+            fd = <Py_ssize_t>(data & 0xFFFFFFFF)
+            if fd < len(self.sources):
+                found = self.sources[fd]
+                if found is not None:
+                    source = <Source>found
+                    if source.ticket == <unsigned int>(data >> 32):
+                        self._handle(source, events[i].events)
+        return count
+
+    cdef int _handle(self, Source source, unsigned int events) except -1:
+        self.in_callback = True
+        try:
+            source.on_ready(events)
+        finally:
+            self.in_callback = False
+            self.end_callback()
+        return 0
+
+    def source_at(self, fd):
+        """What is registered for this descriptor; None if nothing is."""
+        return self.sources[fd] if 0 <= fd < len(self.sources) else None
+
+    def on_readable(self):
+        """For a loop that is not ours: some source is ready."""
+        cdef int _
+        for _ in range(ROUNDS):
+            if self.epoll_fd < 0 or self.handle_ready(0) == 0:
+                break
+
+    def _after_fork(self):
+        if self.epoll_fd < 0:
+            return
+        self.is_inherited = True
+        poolio_close(self.epoll_fd)
+        for source in self.sources:
+            if source is not None:
+                (<Source>source).interest = 0
+        self.sources = []
+        self.dirty = None
+        self.epoll_fd = _new_epoll()
+
+
+cdef int _new_epoll() except -1:
+    cdef int fd = poolio_epoll_create()
+    if fd < 0:
+        raise OSError(-fd, f"epoll_create1: {os.strerror(-fd)}")
+    return fd
+
+
+cpdef Reactor reactor_of(object loop):
+    """The reactor of this loop: its selector's, or one that the loop watches from now on."""
+    cdef Reactor reactor
+    existing = _reactors.get(id(loop))
+    if existing is not None:
+        return existing
+    reactor = Reactor(loop)
+    reactor.transports = getattr(loop, "_transports", None)
+    loop.add_reader(reactor.epoll_fd, reactor.on_readable)
+    _reactors[id(loop)] = reactor
+    return reactor
+
+
+cdef object adopt(Reactor reactor, object loop):
+    """Make a reactor, which the loop itself drives, the one of that loop."""
+    reactor.loop = loop
+    _reactors[id(loop)] = reactor
+
+
+def _after_fork_in_child():
+    for reactor in list(_all_reactors):
+        reactor._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,4 @@
+import asyncio
+
+class Receiver:
+    transport: asyncio.Transport

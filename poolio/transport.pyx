@@ -1,0 +1,683 @@
+"""Owns the stream transport: one connected socket, TCP or unix, with all that asyncio.Transport promises.
+
+Refuses to know who connected or accepted it (net, listener), how readiness is found (reactor) and how a queue is sent
+(writequeue). Called by the reactor when the socket is ready, and by protocols.
+
+    readable -> _receive(): recv into the tail of the loop's read slab -> a Buffer of what came -> data_received(buf)
+    write()  -> the queue -> in a callback: sent when it ends; anywhere else: sent at once -> what the kernel refuses
+                waits for EPOLLOUT, and only that counts against the water marks
+
+poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedProtocol gives the room itself.
+
+    state                      means
+    has_begun                  connection_made() was called; before it nothing is read
+    is_blocked                 the kernel refused something; the queue waits. Not blocked and not empty: corked
+    is_closing_down            close() or abort() was called: nothing is read any more, the queue is still sent
+    is_lost                    connection_lost() is scheduled: nothing is sent any more
+    fd == -1                   connection_lost() has run
+
+The cork is sent before whatever would come after it on asyncio: close, abort, write_eof, sendfile, set_protocol, the
+end of a callback that raises; and as soon as it holds CORK_BYTES.
+
+The socket object is made when somebody asks for it, and owns the descriptor from then on.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import warnings
+from asyncio import constants, trsock
+from asyncio.log import logger
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_GET_BUFFER
+from libc.errno cimport EAGAIN
+
+from poolio.allocation cimport count_copied, ensure_alive, try_freeze
+from poolio.buffer cimport Buffer
+from poolio.pool cimport default_pool
+from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor
+from poolio.readslab cimport read_slab_for
+from poolio.receiver cimport Receiver
+from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    object PyObject_CallOneArg(object callable, object argument)
+
+cdef extern from "_net.h" nogil:
+    const int AF_INET
+    const int AF_INET6
+    Py_ssize_t poolio_recv(int fd, void *room, size_t size)
+    Py_ssize_t poolio_send(int fd, const void *data, size_t size)
+    int poolio_peer(int fd, poolio_address *peer)
+    int poolio_own_address(int fd, poolio_address *own)
+    int poolio_no_delay(int fd)
+    int poolio_send_end(int fd)
+    int poolio_close(int fd)
+    int poolio_address_family(const poolio_address *address)
+    const char *poolio_address_host(const poolio_address *address, int *size)
+    unsigned int poolio_address_port(const poolio_address *address)
+    unsigned int poolio_address_flow(const poolio_address *address)
+    unsigned int poolio_address_scope(const poolio_address *address)
+
+cdef enum:
+    HIGH_WATER = 65536          # asyncio's defaults
+    LOW_WATER = 16384
+    CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
+
+
+class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
+    """What isinstance() sees in a StreamTransport, which can't inherit from asyncio's classes: their slots collide."""
+
+
+@cython.final
+cdef class StreamTransport(Source):
+    """A connected stream socket on poolio's reactor; use it as asyncio.Transport.
+
+    `write()` takes Buffers as well as bytes-like objects. Made by poolio's create_* functions and by poolio.EventLoop.
+    """
+
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    def __init__(self):
+        raise TypeError("a StreamTransport is made by create_server(), create_connection() and the like")
+
+    def __dealloc__(self):
+        clear_queue(&self.queue)
+        if self.fd >= 0 and self.sock is None:
+            poolio_close(self.fd)
+
+    def __del__(self):
+        if self.fd < 0:
+            return
+        if not self.reactor.is_inherited:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        self._close_socket()
+
+    @property
+    def __class__(self):
+        return TransportShape
+
+    def __repr__(self):
+        if self.fd < 0:
+            return "<poolio.StreamTransport closed>"
+        return (
+            f"<poolio.StreamTransport{' closing' if self.is_closing_down else ''} fd={self.fd} "
+            f"read={'polling' if self.interest & EPOLLIN else 'idle'} "
+            f"write=<{'polling' if self.is_blocked else 'idle'}, bufsize={self.get_write_buffer_size()}>>"
+        )
+
+    # --- the beginning ----------------------------------------------------------------------------------
+
+    cdef int begin(self) except -1:
+        """Call connection_made(), then read. In the transport's context."""
+        if self.is_lost:
+            return 0
+        try:
+            self.protocol.connection_made(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
+        self.has_begun = True
+        return self._update_interest()
+
+    def _begin(self, waiter):
+        try:
+            self.begin()
+        finally:
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        if self.interest & EPOLLIN and events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+            self._receive()
+        if self.interest & EPOLLOUT and events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+            self._send()
+        return 0
+
+    cdef int _receive(self) except -1:
+        cdef Py_ssize_t room_size, received
+        cdef char *room
+        cdef Buffer buf
+        try:
+            if self.receives_as == UNDECIDED:
+                self._decide()
+            if self.receives_as == ROOM:
+                return self._receive_into_room()
+            room = self.slab.room(&room_size)
+            received = poolio_recv(self.fd, room, <size_t>room_size)
+            if received <= 0:
+                self.slab.leave()
+                return self._receive_nothing(received)
+            buf = self.slab.take(received)
+            data = buf if self.receives_as == BUFFERS else PyBytes_FromStringAndSize(buf.data, received)
+            PyContext_Enter(self.context)
+            try:
+                PyObject_CallOneArg(self.data_received, data)
+            finally:
+                PyContext_Exit(self.context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fail(exc, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int _decide(self) except -1:
+        """How does this protocol want its data? Its pool may still have been set in connection_made()."""
+        cdef Receiver receiver
+        protocol = self.protocol
+        if isinstance(protocol, Receiver):
+            receiver = <Receiver>protocol
+            self.slab = read_slab_for(receiver.pool_to_receive_into(), self.loop)
+            self.data_received = protocol.data_received
+            self.receives_as = BUFFERS
+        elif isinstance(protocol, asyncio.BufferedProtocol):
+            self.receives_as = ROOM
+        else:
+            self.slab = read_slab_for(default_pool(), self.loop)
+            self.data_received = protocol.data_received
+            self.receives_as = BYTES
+        return 0
+
+    cdef int _receive_into_room(self) except -1:
+        cdef Py_buffer view
+        cdef Py_ssize_t received
+        PyContext_Enter(self.context)
+        try:
+            room = self.protocol.get_buffer(-1)
+            PyObject_GetBuffer(room, &view, PyBUF_WRITABLE)
+            if view.len == 0:
+                PyBuffer_Release(&view)
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            received = poolio_recv(self.fd, view.buf, <size_t>view.len)
+            PyBuffer_Release(&view)
+            if received > 0:
+                self.protocol.buffer_updated(received)
+        finally:
+            PyContext_Exit(self.context)
+        if received <= 0:
+            self._receive_nothing(received)
+        return 0
+
+    cdef int _receive_nothing(self, Py_ssize_t result) except -1:
+        """The end, a false alarm or an error."""
+        if result == -EAGAIN:
+            return 0
+        if result < 0:
+            return self._fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
+        PyContext_Enter(self.context)
+        try:
+            keep_open = self.protocol.eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            return self._fail(exc, "Fatal error: protocol.eof_received() call failed.")
+        finally:
+            PyContext_Exit(self.context)
+        self.at_end = True
+        if keep_open:
+            return self._update_interest()
+        self.close()
+        return 0
+
+    def pause_reading(self):
+        """Receive nothing until `resume_reading()`."""
+        if not self.is_closing_down and not self.is_paused:
+            self.is_paused = True
+            self._update_interest()
+
+    def resume_reading(self):
+        """Receive again."""
+        if not self.is_closing_down and self.is_paused:
+            self.is_paused = False
+            self._update_interest()
+
+    def is_reading(self):
+        """Is it neither paused nor closing?"""
+        return not self.is_closing_down and not self.is_paused
+
+    cdef int _update_interest(self) except -1:
+        cdef unsigned int events = 0
+        if self.has_begun and not (self.is_paused or self.is_closing_down or self.at_end):
+            events = EPOLLIN
+        if self.is_blocked:
+            events |= EPOLLOUT
+        return self.reactor.set_interest(self, events)
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def write(self, data):
+        """Send a Buffer or bytes-like object, what it holds now; never blocks.
+
+        `bytes`, views of `bytes`, and Buffers (frozen from here on) are sent without a copy; you may release a Buffer
+        at once. What the kernel does not take is queued, above high water the protocol's pause_writing() is called.
+        """
+        self.write_data(data)
+
+    def writelines(self, list_of_data):
+        """Send several pieces in order, gathered."""
+        cdef bint alone = not self.reactor.in_callback
+        self.reactor.in_callback = True
+        try:
+            for data in list_of_data:
+                self.write_data(data)
+        finally:
+            if alone:
+                self.reactor.in_callback = False
+                self.reactor.end_callback()
+
+    cdef int write_data(self, data) except -1:
+        cdef Buffer buf
+        if self.ends or self.is_lost or self.empty_waiter is not None:
+            return self._refuse_write(data)
+        if not isinstance(data, Buffer):
+            return self._write_other(data)
+        buf = <Buffer>data
+        ensure_alive(buf)
+        if buf.length == 0:
+            return 0
+        if try_freeze(buf):
+            put_buffer(&self.queue, buf)
+        else:
+            count_copied(buf)
+            copy = PyBytes_FromStringAndSize(buf.data, buf.length)
+            put_object(&self.queue, copy, PyBytes_AS_STRING(copy), buf.length)
+        return self._queue_grew()
+
+    cdef int _write_other(self, data) except -1:
+        cdef Py_buffer view
+        cdef Py_ssize_t sent = 0
+        if PyBytes_CheckExact(data):
+            if PyBytes_GET_SIZE(data) == 0:
+                return 0
+            put_object(&self.queue, data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            return self._queue_grew()
+        if not PyObject_CheckBuffer(data):
+            raise TypeError(f"data argument must be a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if view.len == 0:
+                return 0
+            if PyMemoryView_Check(data) and PyBytes_CheckExact(<object>PyMemoryView_GET_BUFFER(data).obj):
+                put_object(&self.queue, <object>PyMemoryView_GET_BUFFER(data).obj, <const char *>view.buf, view.len)
+                return self._queue_grew()
+            # the object may change: what can't be sent now is copied
+            if not self.is_blocked and (not self.reactor.in_callback or view.len >= CORK_BYTES):
+                self._send_cork()
+                if self.is_lost:
+                    return 0
+                if not self.is_blocked:
+                    sent = poolio_send(self.fd, view.buf, <size_t>view.len)
+                    if sent == view.len:
+                        return 0
+                    sent = max(sent, 0)     # an error comes back when the rest is sent
+            copy = PyBytes_FromStringAndSize(<const char *>view.buf + sent, view.len - sent)
+        finally:
+            PyBuffer_Release(&view)
+        put_object(&self.queue, copy, PyBytes_AS_STRING(copy), PyBytes_GET_SIZE(copy))
+        return self._queue_grew()
+
+    cdef int _queue_grew(self) except -1:
+        if self.is_blocked:
+            unpin(&self.queue)
+            return self._pause_protocol()
+        if self.reactor.in_callback and self.queue.size < CORK_BYTES:
+            if not self.is_dirty:
+                self.reactor.mark_dirty(self)
+            return 0
+        return self._send()
+
+    cdef int on_callback_end(self) except -1:
+        return self._send_cork()
+
+    cdef int _send_cork(self) except -1:
+        if self.queue.first != NULL and not self.is_blocked:
+            return self._send()
+        return 0
+
+    cdef int _send(self) except -1:
+        cdef int result = send_queue(&self.queue, self.fd)
+        if result == 0:
+            if self.is_blocked:
+                self.is_blocked = False
+                self._update_interest()
+                self._resume_protocol()          # it may write
+            if self.queue.first == NULL and (self.is_closing_down or self.ends or self.empty_waiter is not None):
+                self._after_drain()
+        elif result == -EAGAIN:
+            if not self.is_blocked:
+                self.is_blocked = True
+                unpin(&self.queue)
+                self._update_interest()
+                self._pause_protocol()
+            else:
+                self._resume_protocol()
+        else:
+            clear_queue(&self.queue)
+            exc = OSError(-result, os.strerror(-result))
+            if self.empty_waiter is not None and not self.empty_waiter.done():
+                self.empty_waiter.set_exception(exc)
+            self._fail(exc, "Fatal write error on socket transport")
+        return 0
+
+    cdef int _after_drain(self) except -1:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_result(None)
+        if self.is_lost:
+            return 0
+        if self.is_closing_down:
+            self.is_lost = True
+            return self._lose(None)
+        if self.ends:
+            poolio_send_end(self.fd)
+        return 0
+
+    def _refuse_write(self, data):
+        if self.ends:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if not isinstance(data, Buffer) and not PyObject_CheckBuffer(data):
+            raise TypeError(f"data argument must be a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            logger.warning("socket.send() raised exception.")
+        self.lost_writes += 1
+        return 0
+
+    def can_write_eof(self):
+        """True."""
+        return True
+
+    def write_eof(self):
+        """Send what is queued, then the end of the stream; reading goes on."""
+        if self.is_closing_down or self.ends:
+            return
+        self._send_cork()
+        self.ends = True
+        if self.queue.first == NULL and not self.is_lost:
+            poolio_send_end(self.fd)
+
+    def get_write_buffer_size(self):
+        """Bytes that the kernel has not taken yet."""
+        return self.queue.size if self.is_blocked else 0
+
+    def get_write_buffer_limits(self):
+        """(low, high) water marks in bytes."""
+        return self.low_water, self.high_water
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        """Water marks in bytes: above `high` pause_writing() is called, at `low` resume_writing(). 65536 and 16384."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high_water = high
+        self.low_water = low
+        self._pause_protocol()
+
+    cdef int _pause_protocol(self) except -1:
+        if self.protocol_is_paused or not self.is_blocked or self.queue.size <= self.high_water:
+            return 0
+        self.protocol_is_paused = True
+        return self._tell("pause_writing")
+
+    cdef int _resume_protocol(self) except -1:
+        if not self.protocol_is_paused or self.queue.size > self.low_water:
+            return 0
+        self.protocol_is_paused = False
+        return self._tell("resume_writing")
+
+    def _tell(self, method):
+        try:
+            getattr(self.protocol, method)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.loop.call_exception_handler({
+                "message": f"protocol.{method}() failed",
+                "exception": exc, "transport": self, "protocol": self.protocol,
+            })
+        return 0
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def is_closing(self):
+        """Was it closed, or is it about to be?"""
+        return self.is_closing_down
+
+    def close(self):
+        """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
+        self._send_cork()
+        if self.is_closing_down:
+            return
+        self.is_closing_down = True
+        self._update_interest()
+        if self.queue.first == NULL:
+            self._end(None)
+
+    def abort(self):
+        """Close without sending what the kernel has refused so far."""
+        self._force_close(None)
+
+    def _force_close(self, exc):
+        self._send_cork()
+        if self.is_lost:
+            return
+        clear_queue(&self.queue)
+        self.is_blocked = False
+        self.is_closing_down = True
+        self._update_interest()
+        self._end(exc)
+
+    cdef int _fail(self, exc, message) except -1:
+        if isinstance(exc, OSError):
+            if self.loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=True)
+        else:
+            self.loop.call_exception_handler({
+                "message": message, "exception": exc, "transport": self, "protocol": self.protocol,
+            })
+        self._force_close(exc)
+        return 0
+
+    def _fatal_error(self, exc, message="Fatal error on transport"):
+        self._fail(exc, message)
+
+    cdef int _end(self, exc) except -1:
+        """Schedule connection_lost()."""
+        self.is_lost = True
+        self.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+        return 0
+
+    def _call_connection_lost(self, exc):
+        self._finish(exc)
+
+    cdef int _lose(self, exc) except -1:
+        """As scheduled, at once: from the reactor only."""
+        PyContext_Enter(self.context)
+        try:
+            self._finish(exc)
+        finally:
+            PyContext_Exit(self.context)
+        return 0
+
+    def _finish(self, exc):
+        protocol, server, waiter = self.protocol, self.server, self.empty_waiter
+        try:
+            protocol.connection_lost(exc)
+        finally:
+            self._close_socket()
+            self.protocol = self.data_received = self.slab = self.server = None
+            if server is not None:
+                server._detach(self) if _takes_transports(server) else server._detach()
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    cdef object _close_socket(self):
+        self.reactor.set_interest(self, 0)
+        if self.fd < 0:
+            return
+        if self.extra is None or "sockname" not in self.extra:
+            self._keep("sockname", self._address("sockname"))
+        clear_queue(&self.queue)
+        fd, self.fd = self.fd, -1
+        if self.sock is not None:
+            self.sock.close()
+        else:
+            poolio_close(fd)
+
+    # --- what others may know ---------------------------------------------------------------------------
+
+    def get_protocol(self):
+        """The protocol; None after connection_lost()."""
+        return self.protocol
+
+    def set_protocol(self, protocol):
+        """From now on this protocol is called."""
+        self._send_cork()
+        self.protocol = protocol
+        self.receives_as = UNDECIDED
+        self.data_received = self.slab = None
+
+    def get_extra_info(self, name, default=None):
+        """'socket', 'sockname', 'peername', or what came with the connection."""
+        if self.extra is not None and name in self.extra:
+            return self.extra[name]
+        if name == "socket":
+            return self._keep(name, trsock.TransportSocket(self._socket()))
+        if name == "sockname" or name == "peername":
+            return self._address(name)
+        return default
+
+    def _keep(self, name, value):
+        if self.extra is None:
+            self.extra = {}
+        self.extra[name] = value
+        return value
+
+    cdef object _socket(self):
+        if self.sock is None and self.fd >= 0:
+            self.sock = socket.socket(self.family, socket.SOCK_STREAM, 0, fileno=self.fd)
+        return self.sock
+
+    cdef object _address(self, name):
+        """As socket.getsockname() and getpeername() say it; None if that is not known any more."""
+        cdef poolio_address own
+        cdef int size
+        cdef const char *host
+        cdef poolio_address *address = &self.peer
+        if name == "sockname":
+            address = &own
+            if self.fd < 0 or poolio_own_address(self.fd, address) < 0:
+                return None
+        family = poolio_address_family(address)
+        if family != AF_INET and family != AF_INET6:
+            return None
+        host = poolio_address_host(address, &size)
+        pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
+        if family == AF_INET:
+            return pair
+        return *pair, poolio_address_flow(address), poolio_address_scope(address)
+
+    def check(self):
+        """Raise AssertionError unless the state adds up."""
+        if not is_sound(&self.queue):
+            raise AssertionError(f"{self!r}: the write queue does not add up")
+        if self.is_blocked and self.queue.first == NULL:
+            raise AssertionError(f"{self!r} waits to send nothing")
+        if self.queue.first != NULL and not (self.is_blocked or self.is_dirty):
+            raise AssertionError(f"{self!r}: nobody will send {self.queue.size} bytes")
+
+    # --- what asyncio's loops look for --------------------------------------------------------------------
+
+    @property
+    def _loop(self):
+        return self.loop
+
+    @property
+    def _sock(self):
+        return self._socket()
+
+    @property
+    def _sock_fd(self):
+        return self.fd
+
+    @property
+    def _protocol_paused(self):
+        return self.protocol_is_paused
+
+    def _make_empty_waiter(self):
+        if self.empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self._send_cork()
+        self.empty_waiter = self.loop.create_future()
+        if self.queue.first == NULL:
+            self.empty_waiter.set_result(None)
+        return self.empty_waiter
+
+    def _reset_empty_waiter(self):
+        self.empty_waiter = None
+
+
+cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context):
+    """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
+    cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    transport.reactor = reactor
+    transport.loop = loop
+    transport.protocol = protocol
+    transport.context = context
+    transport.high_water = HIGH_WATER
+    transport.low_water = LOW_WATER
+    return transport
+
+
+cdef bint _takes_transports(object server):
+    """asyncio's servers count transports since CPython 3.13; before, only how many."""
+    return sys.version_info >= (3, 13) or getattr(server, "takes_transports", False)
+
+
+cdef object attach(StreamTransport transport, object server):
+    """Make the connection known: to the loop, and until its end to the server that accepted it."""
+    if transport.reactor.transports is not None:
+        transport.reactor.transports[transport.fd] = transport
+    if server is not None:
+        transport.server = server
+        server._attach(transport) if _takes_transports(server) else server._attach()
+
+
+def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None):
+    """The transport of a connected socket, which it owns from now on; connection_made() is scheduled.
+
+    For asyncio's loops, as their `_make_socket_transport`.
+    """
+    cdef StreamTransport transport
+    loop = reactor.loop
+    transport = new_transport(reactor, loop, protocol, PyContext_CopyCurrent())
+    transport.fd = sock.fileno()
+    transport.sock = sock
+    transport.family = sock.family
+    transport.extra = dict(extra) if extra else {}
+    poolio_peer(transport.fd, &transport.peer)
+    if sock.family == AF_INET or sock.family == AF_INET6:
+        poolio_no_delay(transport.fd)
+    else:
+        for name, ask in (("sockname", sock.getsockname), ("peername", sock.getpeername)):
+            try:
+                transport.extra.setdefault(name, ask())
+            except OSError:
+                transport.extra.setdefault(name, None)
+    attach(transport, server)
+    loop.call_soon(transport._begin, waiter, context=transport.context)
+    return transport
