@@ -55,7 +55,7 @@ setup(
             Extension(
                 f"poolio.{name}",
                 [f"poolio/{name}.pyx"],
-                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search", "_net")],
+                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search", "_objects", "_net")],
                 include_dirs=["poolio"],
                 define_macros=MACROS,
                 extra_compile_args=COMPILE,

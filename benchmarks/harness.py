@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 HERE = pathlib.Path(__file__).parent
@@ -51,11 +51,11 @@ def build(name: str) -> pathlib.Path:
 class Server:
     """One row's server process. What it says on standard error goes to a file: a full pipe would stop it."""
 
-    def __init__(self, row: str) -> None:
+    def __init__(self, row: str, under: Sequence[str] = ()) -> None:
         self.row = row
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by stop)
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "servers.py", row],
+            [*under, sys.executable, HERE / "servers.py", row],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def wait_until_serving(self) -> None:

@@ -1,6 +1,7 @@
 /* The load generator: keeps N connections busy with one message each and checks every byte that comes back.
 
    loadgen PORT CONNECTIONS SIZE SECONDS SERVER_PID WINDOW_MS    prints one JSON object
+   loadgen PORT CONNECTIONS SIZE count MESSAGES                  as many messages in all; prints nothing
    loadgen PORT CONNECTIONS idle                                 one 64-byte message each, prints "ready", waits for
                                                                  the end of standard input
 
@@ -306,12 +307,25 @@ static void measure(double seconds, pid_t pid, double window_ms)
     printf("]}\n");
 }
 
+static void exchange(Connection *all, int count, uint64_t enough)
+{
+    int i;
+    counting = 1;
+    for (i = 0; i < count; i++)
+        next_message(&all[i], now_ns());
+    while (messages < enough)
+        turn();
+}
+
 int main(int argc, char **argv)
 {
     int port, count, idle = argc == 4 && strcmp(argv[3], "idle") == 0;
+    int counted = argc == 6 && strcmp(argv[4], "count") == 0;
     Connection *all;
-    if (argc != 7 && !idle) {
-        fprintf(stderr, "usage: loadgen PORT CONNECTIONS SIZE SECONDS SERVER_PID WINDOW_MS | PORT CONNECTIONS idle\n");
+    if (argc != 7 && !idle && !counted) {
+        fprintf(stderr, "usage: loadgen PORT CONNECTIONS SIZE SECONDS SERVER_PID WINDOW_MS\n"
+                        "       loadgen PORT CONNECTIONS SIZE count MESSAGES\n"
+                        "       loadgen PORT CONNECTIONS idle\n");
         return 2;
     }
     port = atoi(argv[1]);
@@ -319,11 +333,15 @@ int main(int argc, char **argv)
     size = idle ? 64 : (size_t)atoll(argv[3]);
     one_each = idle;
     signal(SIGALRM, out_of_time);
-    alarm((unsigned)(2 * GRACE + (idle ? 0 : atof(argv[4]))));
+    alarm((unsigned)(2 * GRACE + (idle || counted ? GRACE : atof(argv[4]))));
     pin_to_last_core();
     fill_block();
     epoll_fd = epoll_create1(0);
     all = connect_all(port, count);
+    if (counted) {
+        exchange(all, count, strtoull(argv[5], NULL, 10));
+        return 0;
+    }
     warm_up(all, count);
     if (idle) {
         char byte;

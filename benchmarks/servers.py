@@ -20,7 +20,7 @@ import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import poolio
 
@@ -85,15 +85,17 @@ class Row:
     heap: str  # "cold"; "warm": one block of 1 MiB dropped before serving; "none"
 
 
-def on_loop(name: str, protocol: Callable[[], Callable[[], asyncio.BaseProtocol]], heap: str = "warm") -> Row:
-    """A row served by a protocol on an event loop's own transports."""
+def on_loop(
+    name: str, protocol: Callable[[], Callable[[], asyncio.BaseProtocol]], heap: str = "warm", net: Any = None,
+) -> Row:
+    """A row served by a protocol on the transports of an event loop, or on poolio's: net=poolio."""
 
     def serve_on_loop() -> None:
         loops, factory = importlib.import_module(name), protocol()
         if heap == "warm":
             bytearray(WARMING_BLOCK_BYTES)
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
-            runner.run(serve(factory))
+            runner.run(serve(factory, net))
 
     return Row(serve_on_loop, heap)
 
@@ -112,12 +114,17 @@ ROWS = {
     "asyncio, fresh bytearray a read": on_loop("asyncio", lambda: FreshBytearrayEcho),
     "asyncio, one bytearray a connection": on_loop("asyncio", lambda: OwnBytearrayEcho),
     "uvloop Protocol": on_loop("uvloop", lambda: PlainEcho),
+    "rloop Protocol": on_loop("rloop", lambda: PlainEcho),
     "poolio never, asyncio": on_loop("asyncio", lambda: pooled("never")),
     "poolio on_alloc, asyncio": on_loop("asyncio", lambda: pooled("on_alloc")),
     "poolio on_release, asyncio": on_loop("asyncio", lambda: pooled("on_release")),
     "poolio never, uvloop": on_loop("uvloop", lambda: pooled("never")),
     "poolio on_alloc, uvloop": on_loop("uvloop", lambda: pooled("on_alloc")),
     "poolio on_release, uvloop": on_loop("uvloop", lambda: pooled("on_release")),
+    "poolio transports, asyncio": on_loop("asyncio", lambda: pooled("never"), net=poolio),
+    "poolio transports, uvloop": on_loop("uvloop", lambda: pooled("never"), net=poolio),
+    "poolio.EventLoop": on_loop("poolio", lambda: pooled("never")),
+    "poolio.EventLoop, asyncio.Protocol": on_loop("poolio", lambda: PlainEcho),
 }
 BASELINE = "asyncio, one bytearray a connection"
 
@@ -128,10 +135,10 @@ def pin_to_first_core() -> None:
         os.sched_setaffinity(0, {min(cores)})
 
 
-async def serve(factory: Callable[[], asyncio.BaseProtocol]) -> None:
+async def serve(factory: Callable[[], asyncio.BaseProtocol], net: Any) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    server = await loop.create_server(factory, "127.0.0.1", 0, backlog=2048)
+    server = await (net or loop).create_server(factory, "127.0.0.1", 0, backlog=2048)
     loop.add_reader(sys.stdin.fileno(), ended.set)
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()

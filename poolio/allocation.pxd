@@ -1,7 +1,7 @@
 # Allocation: a range carved once and who holds it. Holder: a hold on part of one, which is what a Buffer is before it
 # is bytes. See allocation.pyx.
 
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject
 
 from poolio.slab cimport Slab, SlabStore
 
@@ -25,7 +25,7 @@ cdef class Holder:
     cdef char *data
     cdef Py_ssize_t length
     cdef Py_ssize_t exports        # views of this range that are alive
-    cdef Allocation *allocation    # NULL before a pool has filled it in, and after release()
+    cdef Allocation *allocation    # NULL while blank, and after release()
 
 
 # --- for other people's Cython: `from poolio cimport buffer_data, ...` -------------------------------------
@@ -98,6 +98,16 @@ cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
     (<SlabStore>allocation.store).hidden_bytes += hidden_in(allocation) - before
 
 
+cdef inline void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
+    """What a holder that counted `length` bytes does at its end; the last one ends the allocation."""
+    (<SlabStore>allocation.store).live_buffers -= 1
+    allocation.holders -= 1
+    if allocation.holders == 0:
+        end_allocation(allocation)
+    else:
+        show(allocation, -length)
+
+
 cdef inline void take_hold(Allocation *allocation, Py_ssize_t length) noexcept:
     """Hold `length` bytes of an allocation without a Buffer; drop_hold() with the same length ends it."""
     allocation.holders += 1
@@ -113,9 +123,11 @@ cdef inline void join_allocation(Holder holder, Holder other, Py_ssize_t start, 
     take_hold(holder.allocation, length)
 
 
-cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1
+cdef int make_holders(PyTypeObject *kind) except -1
+cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t size)
+cdef Holder blank_holder()
+cdef void end_allocation(Allocation *allocation) noexcept
 cdef void let_go(Holder holder) noexcept
-cdef void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept
 cdef int raise_released() except -1
 cdef int raise_frozen() except -1
 cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil

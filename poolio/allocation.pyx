@@ -2,7 +2,7 @@
 
 Refuses to know how memory is found (pool, readslab) and what its bytes mean (numbers, buffer). An Allocation is a
 struct; every Buffer on the range is a Holder that points to it and is counted in it. A slice is one more Holder. So
-wipe, poison and accounting happen in one place, `_end_allocation`, when the count falls to 0, whichever goes last.
+wipe, poison and accounting happen in one place, `end_allocation`, when the count falls to 0, whichever goes last.
 
     Holder   data length ──────────┐                        slice   data length ───┐
              allocation ──> Allocation: slab memory size holders shown frozen <── allocation
@@ -20,10 +20,9 @@ Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so c
     fork                                each process has the memory and the accounts for itself from then on
 """
 
-cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.mem cimport PyMem_Free, PyMem_RawFree, PyMem_RawMalloc
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject, destructor
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memset
 
@@ -37,6 +36,13 @@ cdef extern from "_memory.h" nogil:
     void poolio_poison(void *memory, size_t size)
     void poolio_unpoison(void *memory, size_t size)
 
+cdef extern from "_objects.h":
+    object poolio_revive(PyObject *object)
+
+cdef extern from "Python.h":
+    void PyObject_Free(PyObject *object)
+    object PyType_GenericAlloc(PyTypeObject *kind, Py_ssize_t count)
+
 cdef enum:
     SCRIBBLE = 0xDD     # what ended memory looks like while debugging, as in MSVC's debug heap
 
@@ -48,14 +54,16 @@ cdef enum:
 cdef Allocation *spare = NULL
 cdef int spare_count = 0
 
+# Holders that have ended, as objects without a reference, to be used again.
+cdef enum:
+    SPARE_HOLDERS = 256
+cdef PyObject *spare_holders[SPARE_HOLDERS]
+cdef int spare_holder_count = 0
+cdef PyTypeObject *holder_type
 
-@cython.freelist(256)
+
 cdef class Holder:
     """A hold on a range of pooled memory: the part of `poolio.Buffer` that is ownership. Not made by itself."""
-
-    def __dealloc__(self):
-        if self.allocation != NULL:
-            let_go(self)
 
     @property
     def nbytes(self):
@@ -167,9 +175,29 @@ cdef void fill_view(
     view.internal = NULL
 
 
-cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memory, Py_ssize_t size) except -1:
-    """Give a fresh holder the allocation of size bytes at memory; the caller has counted it in slab.live."""
-    cdef Allocation *allocation = _take_allocation(store)
+# --- making and ending ----------------------------------------------------------------------------------------
+
+cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
+    """The first holder of a new allocation: size bytes at memory, which the caller has counted in slab.live.
+
+    If it can't be made, the range is given back to the slab.
+    """
+    cdef Holder holder
+    cdef Allocation *allocation
+    global spare, spare_count
+    if spare != NULL and spare_holder_count > 0 and store.sites is None:
+        holder = blank_holder()
+        allocation = spare
+        spare = allocation.next_free
+        spare_count -= 1
+    else:
+        try:
+            holder = blank_holder()
+            allocation = _take_allocation(store)
+        except BaseException:
+            if slab != NULL:
+                leave_slab(store, slab)
+            raise
     Py_INCREF(store)
     allocation.store = <PyObject *>store
     allocation.slab = slab
@@ -185,7 +213,7 @@ cdef int begin_allocation(Holder holder, SlabStore store, Slab *slab, char *memo
     store.live_bytes += size
     store.live_allocations += 1
     store.live_buffers += 1
-    return 0
+    return holder
 
 
 cdef Allocation *_take_allocation(SlabStore store) except NULL:
@@ -219,6 +247,40 @@ cdef void _keep_allocation(Allocation *allocation) noexcept:
         PyMem_RawFree(allocation)
 
 
+# A Buffer is made and ended for each message. Cython's own way for both costs 220 instructions (callgrind), this one
+# 60: an ended object is kept as it is, and its end saves no exception state, as it runs no code that could raise.
+
+cdef int make_holders(PyTypeObject *kind) except -1:
+    """From now on every Holder is of this type; its objects end here."""
+    global holder_type
+    holder_type = kind
+    kind.tp_dealloc = <destructor>_end_holder
+    return 0
+
+
+cdef Holder blank_holder():
+    """One that holds nothing yet."""
+    global spare_holder_count
+    if spare_holder_count > 0:
+        spare_holder_count -= 1
+        return <Holder>poolio_revive(spare_holders[spare_holder_count])
+    return <Holder>PyType_GenericAlloc(holder_type, 0)
+
+
+cdef void _end_holder(PyObject *object) noexcept:
+    # SAFE: nothing below takes a reference to the object, which has none left
+    global spare_holder_count
+    cdef Allocation *allocation = (<Holder>object).allocation
+    if allocation != NULL:
+        (<Holder>object).allocation = NULL
+        drop_hold(allocation, (<Holder>object).length)
+    if spare_holder_count < SPARE_HOLDERS:
+        spare_holders[spare_holder_count] = object
+        spare_holder_count += 1
+    else:
+        PyObject_Free(object)
+
+
 cdef int buffer_release(Holder buf) except -1:
     if buf is None:
         raise TypeError("a Buffer is needed, not None")
@@ -238,16 +300,7 @@ cdef void let_go(Holder holder) noexcept:
     drop_hold(allocation, length)
 
 
-cdef void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
-    (<SlabStore>allocation.store).live_buffers -= 1
-    allocation.holders -= 1
-    if allocation.holders == 0:
-        _end_allocation(allocation)
-    else:
-        show(allocation, -length)
-
-
-cdef void _end_allocation(Allocation *allocation) noexcept:
+cdef void end_allocation(Allocation *allocation) noexcept:
     cdef SlabStore store = <SlabStore>allocation.store
     cdef Py_ssize_t size = allocation.size
     store.live_bytes -= size

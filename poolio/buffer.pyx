@@ -18,14 +18,15 @@ from libc.string cimport memcmp, memcpy, memmove
 import pickle
 
 from poolio.allocation cimport (
-    Holder, begin_allocation, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, store_of,
+    Holder, blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, make_holders,
+    new_holder, store_of,
 )
 from poolio.numbers cimport Numbers
 from poolio.search cimport (
     COUNT, FIRST, LAST, Needle, Range, bound, byte_of, drop_needle, has_end, range_of, required, search,
     take_needle,
 )
-from poolio.slab cimport Slab, SlabStore, leave_slab
+from poolio.slab cimport Slab, SlabStore
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -312,13 +313,14 @@ cdef int _adopt_methods(kind) except -1:
 
 _adopt_methods(Numbers)
 _adopt_methods(Holder)
+make_holders(<PyTypeObject *>Buffer)
 
 
 # --- making one ---------------------------------------------------------------------------------------------
 
 cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
     """A Buffer on part of an alive one's range; start and length lie in it."""
-    cdef Buffer piece = Buffer.__new__(Buffer)
+    cdef Buffer piece = <Buffer>blank_holder()
     join_allocation(piece, buf, start, length)
     return piece
 
@@ -338,19 +340,8 @@ cdef Buffer own_copy(Buffer buf):
 
 
 cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
-    """A Buffer that is the allocation of size bytes at memory; the caller has counted it in slab.live.
-
-    If the object itself can't be made, the range is given back to the slab.
-    """
-    cdef Buffer buf
-    try:
-        buf = Buffer.__new__(Buffer)
-        begin_allocation(buf, store, slab, memory, size)
-    except BaseException:
-        if slab != NULL:
-            leave_slab(store, slab)
-        raise
-    return buf
+    """A Buffer that is the allocation of size bytes at memory, as new_holder()."""
+    return <Buffer>new_holder(store, slab, memory, size)
 
 
 cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):

@@ -74,7 +74,7 @@ cdef class ProtocolCore(Receiver):
     def resume_writing(self):
         """Called when the transport's write queue has fallen to low water."""
 
-    def write(self, data):
+    def write(self, data, /):
         """Send a Buffer or any bytes-like object; what goes out is what it holds now.
 
         A Buffer's allocation is frozen from here on, and releasing your Buffer afterwards is always allowed. If a
@@ -91,7 +91,7 @@ cdef class ProtocolCore(Receiver):
             raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
         self.transport.write(self._wire_form(data))
 
-    def writelines(self, list_of_data):
+    def writelines(self, list_of_data, /):
         """Send several pieces in order, each as by `write()`."""
         if self.transport is None:
             raise RuntimeError("writelines() before connection_made(); an override must call super().connection_made()")

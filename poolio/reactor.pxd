@@ -1,5 +1,7 @@
 # Source: a descriptor that is waited for. Reactor: all sources of a loop, in one epoll instance. See reactor.pyx.
 
+from cpython.object cimport PyObject
+
 cdef extern from "_net.h" nogil:
     enum:
         POOLIO_HAS_EPOLL
@@ -20,7 +22,7 @@ cdef class Source:
 
     # Called by the reactor. Only KeyboardInterrupt and SystemExit leave it: it deals with everything else itself.
     cdef int on_ready(self, unsigned int events) except -1
-    # Called once after the callback in which it was marked dirty. Same rule.
+    # Called after a callback of another source in which it was marked dirty. Same rule.
     cdef int on_callback_end(self) except -1
 
 
@@ -32,16 +34,22 @@ cdef class Reactor:
     cdef list sources              # by descriptor; None where there is none. They are kept alive by this
     cdef unsigned int last_ticket
     cdef bint is_inherited         # this is the child of a fork: what is registered is the parent's
-    # while a callback runs
-    cdef bint in_callback
+    # while a callback runs: whose it is. It looks after itself; other sources that have to do something are dirty
+    cdef PyObject *current         # borrowed; NULL: none runs
     cdef Source dirty
 
     cdef int set_interest(self, Source source, unsigned int events) except -1
-    cdef void mark_dirty(self, Source source) noexcept
     cdef int end_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
-    cdef int _handle(self, Source source, unsigned int events) except -1
     cdef object close(self)
+
+
+cdef inline void mark_dirty(Reactor reactor, Source source) noexcept:
+    """Let a source act when the callback that is running ends. It is called once, however often it was marked."""
+    if not source.is_dirty:
+        source.is_dirty = True
+        source.next_dirty = reactor.dirty
+        reactor.dirty = source
 
 
 cpdef Reactor reactor_of(object loop)

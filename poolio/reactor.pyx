@@ -14,7 +14,8 @@ registration, and is dropped if the source at that descriptor has another one by
 Level-triggered: what a pass does not read is reported again, so one read for each source and pass is a fair budget.
 A source without interest is taken out of epoll, or an error on it would be reported for ever.
 
-A callback's writes wait for its end: sources written to are dirty, and are told when the callback is over.
+A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to are
+dirty, and are told.
 
 After a fork the child has a new, empty epoll instance: it never touches the parent's registrations.
 """
@@ -24,6 +25,7 @@ import sys
 from weakref import WeakSet, WeakValueDictionary
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.errno cimport EINTR
 from libc.stdint cimport uint64_t
 
@@ -113,11 +115,6 @@ cdef class Reactor:
         source.interest = events
         return 0
 
-    cdef void mark_dirty(self, Source source) noexcept:
-        source.is_dirty = True
-        source.next_dirty = self.dirty
-        self.dirty = source
-
     cdef int end_callback(self) except -1:
         """Tell the sources that the callback has marked."""
         cdef Source source
@@ -145,25 +142,21 @@ cdef class Reactor:
             if count == -EINTR:
                 return PyErr_CheckSignals()
             raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
-        for i in range(count):
-            data = poolio_event_data(&events[i])
-            fd = <Py_ssize_t>(data & 0xFFFFFFFF)
-            if fd < len(self.sources):
-                found = self.sources[fd]
-                if found is not None:
-                    source = <Source>found
-                    if source.ticket == <unsigned int>(data >> 32):
-                        self._handle(source, events[i].events)
-        return count
-
-    cdef int _handle(self, Source source, unsigned int events) except -1:
-        self.in_callback = True
         try:
-            source.on_ready(events)
+            for i in range(count):
+                data = poolio_event_data(&events[i])
+                fd = <unsigned int>data
+                if fd < PyList_GET_SIZE(self.sources):
+                    source = <Source>PyList_GET_ITEM(self.sources, fd)
+                    if source is not None and source.ticket == <unsigned int>(data >> 32):
+                        self.current = <PyObject *>source
+                        source.on_ready(events[i].events)
+                        if self.dirty is not None:
+                            self.end_callback()
         finally:
-            self.in_callback = False
+            self.current = NULL
             self.end_callback()
-        return 0
+        return count
 
     def source_at(self, fd):
         """What is registered for this descriptor; None if nothing is."""

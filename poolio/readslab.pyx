@@ -137,20 +137,20 @@ cdef class ReadSlab:
         cdef Buffer buf
         cdef Slab *slab = self.slab
         cdef char *memory = slab.memory + slab.top
+        slab.live += 1
         slab.top += aligned(size)
         close_range(memory + size, slab.capacity - (memory - slab.memory) - size)
-        if slab.top > slab.dirty:
-            slab.dirty = slab.top
         if slab.top > self.written:
             self.written = slab.top
-        slab.live += 1
+            if slab.top > slab.dirty and self.pool.zeroing_mode != ON_RELEASE:
+                slab.dirty = slab.top
         buf = new_buffer(self.pool, slab, memory, size)
         if self.timer is None and self.pool.slab_count > 1:
             self._trim_later()
         return buf
 
     cdef void leave(self) noexcept:
-        """Nothing came: the room is closed again; a slab that nothing lies in stays warm here."""
+        """Nothing came: the room is closed again."""
         close_range(self.slab.memory + self.slab.top, self.slab.capacity - self.slab.top)
 
     cdef int _need_slab(self) except -1:

@@ -54,6 +54,7 @@ cdef class StreamTransport(Source):
     cdef int _receive(self) except -1
     cdef int _receive_into_room(self) except -1
     cdef int _receive_nothing(self, Py_ssize_t result) except -1
+    cdef int _call(self, object data) except -1
     cdef int _decide(self) except -1
     cdef int _send(self) except -1
     cdef int _queue_grew(self) except -1

@@ -34,12 +34,14 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_GET_BUFFER
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN
 
 from poolio.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.buffer cimport Buffer
 from poolio.pool cimport default_pool
-from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor
+from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
 from poolio.readslab cimport read_slab_for
 from poolio.receiver cimport Receiver
 from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin
@@ -48,7 +50,14 @@ cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
-    object PyObject_CallOneArg(object callable, object argument)
+    PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
+    PyObject *PyObject_Vectorcall(PyObject *callable, PyObject **arguments, size_t count, PyObject *names)
+    bint PyMethod_Check(object thing)
+    PyObject *PyMethod_GET_SELF(object method)
+    PyObject *PyMethod_GET_FUNCTION(object method)
+
+cdef extern from "_objects.h":
+    int poolio_raise_again() except -1
 
 cdef extern from "_net.h" nogil:
     const int AF_INET
@@ -139,9 +148,14 @@ cdef class StreamTransport(Source):
     # --- reading ----------------------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        if self.interest & EPOLLIN and events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+        cdef unsigned int wanted = events
+        if events & <unsigned int>(EPOLLHUP | EPOLLERR):
+            wanted |= EPOLLIN | EPOLLOUT     # receiving or sending will tell what it is
+        if wanted & self.interest & <unsigned int>EPOLLIN:
             self._receive()
-        if self.interest & EPOLLOUT and events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+            if self.queue.first != NULL and not self.is_blocked:
+                self._send()
+        if wanted & self.interest & <unsigned int>EPOLLOUT:
             self._send()
         return 0
 
@@ -160,16 +174,32 @@ cdef class StreamTransport(Source):
                 self.slab.leave()
                 return self._receive_nothing(received)
             buf = self.slab.take(received)
-            data = buf if self.receives_as == BUFFERS else PyBytes_FromStringAndSize(buf.data, received)
-            PyContext_Enter(self.context)
-            try:
-                PyObject_CallOneArg(self.data_received, data)
-            finally:
-                PyContext_Exit(self.context)
+            if self.receives_as == BUFFERS:
+                self._call(buf)
+            else:
+                self._call(PyBytes_FromStringAndSize(buf.data, received))
         except (SystemExit, KeyboardInterrupt):
+            self._send_cork()
             raise
         except BaseException as exc:
             self._fail(exc, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int _call(self, object data) except -1:
+        """data_received(data), in the context of the connection."""
+        cdef PyObject *arguments[2]
+        cdef PyObject *result
+        PyContext_Enter(self.context)
+        if PyMethod_Check(self.data_received):      # what it comes to, without the detour
+            arguments[0] = <PyObject *>PyMethod_GET_SELF(self.data_received)
+            arguments[1] = <PyObject *>data
+            result = PyObject_Vectorcall(PyMethod_GET_FUNCTION(self.data_received), arguments, 2, NULL)
+        else:
+            result = PyObject_CallOneArg(<PyObject *>self.data_received, <PyObject *>data)
+        PyContext_Exit(self.context)
+        if result == NULL:
+            poolio_raise_again()
+        Py_DECREF(<object>result)
         return 0
 
     cdef int _decide(self) except -1:
@@ -266,21 +296,21 @@ cdef class StreamTransport(Source):
 
     def writelines(self, list_of_data):
         """Send several pieces in order, gathered."""
-        cdef bint alone = not self.reactor.in_callback
-        self.reactor.in_callback = True
+        cdef PyObject *current = self.reactor.current
+        self.reactor.current = <PyObject *>self
         try:
             for data in list_of_data:
                 self.write_data(data)
         finally:
-            if alone:
-                self.reactor.in_callback = False
-                self.reactor.end_callback()
+            self.reactor.current = current
+            if self.queue.first != NULL and not self.is_blocked:
+                self._queue_grew()
 
     cdef int write_data(self, data) except -1:
         cdef Buffer buf
         if self.ends or self.is_lost or self.empty_waiter is not None:
             return self._refuse_write(data)
-        if not isinstance(data, Buffer):
+        if type(data) is not Buffer:
             return self._write_other(data)
         buf = <Buffer>data
         ensure_alive(buf)
@@ -312,7 +342,7 @@ cdef class StreamTransport(Source):
                 put_object(&self.queue, <object>PyMemoryView_GET_BUFFER(data).obj, <const char *>view.buf, view.len)
                 return self._queue_grew()
             # the object may change: what can't be sent now is copied
-            if not self.is_blocked and (not self.reactor.in_callback or view.len >= CORK_BYTES):
+            if not self.is_blocked and (self.reactor.current == NULL or view.len >= CORK_BYTES):
                 self._send_cork()
                 if self.is_lost:
                     return 0
@@ -331,9 +361,9 @@ cdef class StreamTransport(Source):
         if self.is_blocked:
             unpin(&self.queue)
             return self._pause_protocol()
-        if self.reactor.in_callback and self.queue.size < CORK_BYTES:
-            if not self.is_dirty:
-                self.reactor.mark_dirty(self)
+        if self.reactor.current != NULL and self.queue.size < CORK_BYTES:
+            if self.reactor.current != <PyObject *>self:
+                mark_dirty(self.reactor, self)
             return 0
         return self._send()
 
@@ -597,7 +627,9 @@ cdef class StreamTransport(Source):
             raise AssertionError(f"{self!r}: the write queue does not add up")
         if self.is_blocked and self.queue.first == NULL:
             raise AssertionError(f"{self!r} waits to send nothing")
-        if self.queue.first != NULL and not (self.is_blocked or self.is_dirty):
+        if self.queue.first != NULL and not (
+            self.is_blocked or self.is_dirty or self.reactor.current == <PyObject *>self
+        ):
             raise AssertionError(f"{self!r}: nobody will send {self.queue.size} bytes")
 
     # --- what asyncio's loops look for --------------------------------------------------------------------

@@ -24,11 +24,12 @@ cdef extern from "_net.h" nogil:
     Py_ssize_t poolio_send_gathered(int fd, poolio_piece *pieces, size_t count)
 
 cdef enum:
-    GATHER = 256            # pieces in one system call: 4 KiB of stack; the kernel's own limit is 1024
+    GATHER = 1024           # pieces in one system call: the kernel's own limit (IOV_MAX)
     SPARE_PIECES = 256
     # A piece left unsent moves to memory of its own if it is less than an eighth of the slab that it keeps.
     PINS_TOO_MUCH = 8
 
+cdef poolio_piece pieces[GATHER]        # of the call that is being made; the GIL is held meanwhile
 cdef Piece *spare = NULL
 cdef int spare_count = 0
 
@@ -109,7 +110,6 @@ cdef int send_queue(WriteQueue *queue, int fd) noexcept:
 
 
 cdef Py_ssize_t _send_gathered(WriteQueue *queue, int fd, Py_ssize_t *offered) noexcept:
-    cdef poolio_piece pieces[GATHER]
     cdef Piece *piece = queue.first
     cdef size_t count = 0
     offered[0] = 0

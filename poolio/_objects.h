@@ -1,0 +1,20 @@
+/* Owns what poolio does to Python objects below the level of Cython. Needs the GIL. */
+
+#ifndef POOLIO_OBJECTS_H
+#define POOLIO_OBJECTS_H
+
+#include <Python.h>
+
+/* A new reference to an object that has ended and was kept, its type still in place. */
+static inline PyObject *poolio_revive(PyObject *object)
+{
+    return PyObject_Init(object, Py_TYPE(object));
+}
+
+/* For a Cython function that finds an exception set: declared `except -1`, it raises that exception on. */
+static inline int poolio_raise_again(void)
+{
+    return -1;
+}
+
+#endif
