@@ -38,7 +38,7 @@ DIRECTIVES = {
 
 MSVC = sys.platform == "win32"
 COMPILE = {
-    "release": ["/O2"] if MSVC else ["-O3", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"],
+    "release": ["/O2"] if MSVC else ["-O3", "-fno-plt", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"],
     "debug": ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG"],
     "sanitize": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
                  "-fno-omit-frame-pointer"],

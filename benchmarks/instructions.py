@@ -25,7 +25,7 @@ DEFAULT_ROWS = [
 ]
 SIZE = 64
 CONNECTIONS = (64, 1)
-MESSAGES = (2000, 6000)
+MESSAGES = (5000, 25000)
 
 
 def total(path: pathlib.Path) -> int:
@@ -53,7 +53,8 @@ def counted(loadgen: pathlib.Path, row: str, size: int, connections: int, messag
 
 def slope(loadgen: pathlib.Path, row: str, size: int, connections: int) -> float:
     few, many = MESSAGES
-    return (counted(loadgen, row, size, connections, many) - counted(loadgen, row, size, connections, few)) / (many - few)
+    less, more = (counted(loadgen, row, size, connections, messages) for messages in (few, many))
+    return (more - less) / (many - few)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -67,9 +67,11 @@ static inline long long poolio_seconds(void)
 
 #ifdef POOLIO_ASAN
 #include <sanitizer/asan_interface.h>
+#define POOLIO_POISONS 1
 #define poolio_poison(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
 #define poolio_unpoison(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
 #else
+#define POOLIO_POISONS 0
 #define poolio_poison(memory, size) ((void)(memory), (void)(size))
 #define poolio_unpoison(memory, size) ((void)(memory), (void)(size))
 #endif

@@ -5,10 +5,16 @@
 
 #include <Python.h>
 
-/* A new reference to an object that has ended and was kept, its type still in place. */
+/* A new reference to an object that has ended and was kept, its type still in place. PyObject_Init() does the same by
+   way of two functions, and counts it where somebody counts. */
 static inline PyObject *poolio_revive(PyObject *object)
 {
+#ifdef Py_REF_DEBUG
     return PyObject_Init(object, Py_TYPE(object));
+#else
+    Py_SET_REFCNT(object, 1);
+    return object;
+#endif
 }
 
 /* For a Cython function that finds an exception set: declared `except -1`, it raises that exception on. */

@@ -93,7 +93,12 @@ cdef inline Py_ssize_t hidden_in(Allocation *allocation) noexcept:
 
 
 cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
-    cdef Py_ssize_t before = hidden_in(allocation)
+    """One more holder shows `length` bytes, or one less: -length. Mostly nothing is hidden, before and after."""
+    cdef Py_ssize_t before
+    if allocation.shown >= allocation.size and length >= 0:
+        allocation.shown += length
+        return
+    before = hidden_in(allocation)
     allocation.shown += length
     (<SlabStore>allocation.store).hidden_bytes += hidden_in(allocation) - before
 

@@ -184,9 +184,10 @@ cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     """
     cdef Holder holder
     cdef Allocation *allocation
-    global spare, spare_count
+    global spare, spare_count, spare_holder_count
     if spare != NULL and spare_holder_count > 0 and store.sites is None:
-        holder = blank_holder()
+        spare_holder_count -= 1
+        holder = <Holder>poolio_revive(spare_holders[spare_holder_count])
         allocation = spare
         spare = allocation.next_free
         spare_count -= 1
@@ -301,27 +302,32 @@ cdef void let_go(Holder holder) noexcept:
 
 
 cdef void end_allocation(Allocation *allocation) noexcept:
+    cdef PyObject *store = allocation.store
+    (<SlabStore>store).live_bytes -= allocation.size
+    (<SlabStore>store).live_allocations -= 1
+    (<SlabStore>store).hidden_bytes -= hidden_in(allocation)
+    if (<SlabStore>store).cleans_up or allocation.slab == NULL:
+        _clean_up(allocation)
+    if allocation.slab != NULL:
+        poolio_poison(allocation.memory, <size_t>allocation.size)
+        leave_slab(<SlabStore>store, allocation.slab)
+    _keep_allocation(allocation)
+    Py_DECREF(<SlabStore>store)
+
+
+cdef void _clean_up(Allocation *allocation) noexcept:
     cdef SlabStore store = <SlabStore>allocation.store
-    cdef Py_ssize_t size = allocation.size
-    store.live_bytes -= size
-    store.live_allocations -= 1
-    store.hidden_bytes -= hidden_in(allocation)
     if store.sites is not None:
         store.sites.pop(<Py_ssize_t>allocation, None)
     if store.zeroing_mode == ON_RELEASE:
-        poolio_wipe(allocation.memory, <size_t>size)
+        poolio_wipe(allocation.memory, <size_t>allocation.size)
     elif store.scribbles:
-        memset(allocation.memory, SCRIBBLE, <size_t>size)
-    if allocation.slab != NULL:
-        close_range(allocation.memory, size)
-        leave_slab(store, allocation.slab)
-    else:
+        memset(allocation.memory, SCRIBBLE, <size_t>allocation.size)
+    if allocation.slab == NULL:
         store.own_allocations -= 1
-        store.own_bytes -= size
-        if size > 0:
+        store.own_bytes -= allocation.size
+        if allocation.size > 0:
             PyMem_Free(allocation.memory)
-    _keep_allocation(allocation)
-    Py_DECREF(store)
 
 
 cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept nogil:

@@ -20,10 +20,12 @@ cdef class Source:
     cdef bint is_dirty
     cdef Source next_dirty
 
-    # Called by the reactor. Only KeyboardInterrupt and SystemExit leave it: it deals with everything else itself.
+    # Called by the reactor: these events of its interest, or an error, have happened
     cdef int on_ready(self, unsigned int events) except -1
-    # Called after a callback of another source in which it was marked dirty. Same rule.
+    # Called after a callback of another source in which it was marked dirty
     cdef int on_callback_end(self) except -1
+    # Called with what on_ready() has raised, but for KeyboardInterrupt and SystemExit, which end the pass
+    cdef int on_failure(self, exc) except -1
 
 
 cdef class Reactor:

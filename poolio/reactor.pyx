@@ -14,8 +14,8 @@ registration, and is dropped if the source at that descriptor has another one by
 Level-triggered: what a pass does not read is reported again, so one read for each source and pass is a fair budget.
 A source without interest is taken out of epoll, or an error on it would be reported for ever.
 
-A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to are
-dirty, and are told.
+A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to
+are dirty, and are told.
 
 After a fork the child has a new, empty epoll instance: it never touches the parent's registrations.
 """
@@ -25,9 +25,12 @@ import sys
 from weakref import WeakSet, WeakValueDictionary
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.errno cimport EINTR
 from libc.stdint cimport uint64_t
+
+cdef extern from "Python.h":
+    Py_ssize_t PyList_GET_SIZE(PyObject *items)
+    PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index)
 
 cdef extern from "_net.h" nogil:
     ctypedef struct poolio_event:
@@ -59,6 +62,9 @@ cdef class Source:
 
     cdef int on_callback_end(self) except -1:
         return 0
+
+    cdef int on_failure(self, exc) except -1:
+        raise exc
 
 
 cdef class Reactor:
@@ -131,6 +137,7 @@ cdef class Reactor:
         cdef poolio_event events[BATCH]
         cdef uint64_t data
         cdef Py_ssize_t fd
+        cdef unsigned int ready
         cdef int count, i
         cdef Source source
         if milliseconds == 0:
@@ -142,20 +149,29 @@ cdef class Reactor:
             if count == -EINTR:
                 return PyErr_CheckSignals()
             raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
-        try:
-            for i in range(count):
-                data = poolio_event_data(&events[i])
-                fd = <unsigned int>data
-                if fd < PyList_GET_SIZE(self.sources):
-                    source = <Source>PyList_GET_ITEM(self.sources, fd)
-                    if source is not None and source.ticket == <unsigned int>(data >> 32):
-                        self.current = <PyObject *>source
-                        source.on_ready(events[i].events)
-                        if self.dirty is not None:
-                            self.end_callback()
-        finally:
-            self.current = NULL
-            self.end_callback()
+        i = 0
+        while i < count:             # again after each source that failed
+            try:
+                while i < count:
+                    data = poolio_event_data(&events[i])
+                    fd = <unsigned int>data
+                    ready = events[i].events
+                    i += 1
+                    if fd < PyList_GET_SIZE(<PyObject *>self.sources):
+                        source = <Source>PyList_GET_ITEM(<PyObject *>self.sources, fd)
+                        if source is not None and source.ticket == <unsigned int>(data >> 32):
+                            self.current = <PyObject *>source
+                            source.on_ready(ready)
+                            if self.dirty is not None:
+                                self.end_callback()
+            except (SystemExit, KeyboardInterrupt):
+                mark_dirty(self, source)
+                raise
+            except BaseException as exc:
+                source.on_failure(exc)
+            finally:
+                self.current = NULL
+                self.end_callback()
         return count
 
     def source_at(self, fd):

@@ -4,6 +4,10 @@ from poolio.buffer cimport Buffer
 from poolio.pool cimport Pool
 from poolio.slab cimport Slab, SlabStore
 
+cdef extern from "_memory.h" nogil:
+    const bint POISONS "POOLIO_POISONS"
+
+
 cdef class Reservation:
     # the room; data is NULL once filled or ended, length stays, as views that are alive point to it.
     # LIFETIME of data: while `slab` is held
@@ -27,14 +31,28 @@ cdef class ReadSlab:
 
     cdef Reservation reserve(self)
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
-    # For who receives at once, between two steps of Python: the room is nobody's until take().
-    # LIFETIME of the room: until the next call of any method here
-    cdef char *room(self, Py_ssize_t *length) except NULL
+    # For who receives at once, between two steps of Python: the room is nobody's until take(). room_in() first
     cdef Buffer take(self, Py_ssize_t size)
     cdef void leave(self) noexcept
+    cdef int make_room(self) except -1
     cdef int _need_slab(self) except -1
     cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)
+
+
+cdef inline char *room_in(ReadSlab reader, Py_ssize_t *length) except NULL:
+    """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold.
+
+    LIFETIME: until the next call of any method of the ReadSlab. A sanitized build opens it in make_room() alone.
+    """
+    if POISONS or reader.latest is not None or not has_room(reader):
+        reader.make_room()
+    length[0] = reader.slab.capacity - reader.slab.top
+    return reader.slab.memory + reader.slab.top
+
+
+cdef inline bint has_room(ReadSlab reader) noexcept:
+    return reader.slab != NULL and reader.slab.capacity - reader.slab.top >= reader.pool.small_limit
 
 
 cdef ReadSlab read_slab_for(Pool pool, object loop)

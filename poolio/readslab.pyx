@@ -28,12 +28,16 @@ from libc.string cimport memset
 
 from weakref import WeakValueDictionary
 
-from poolio.allocation cimport close_range, fill_view, open_range, wipe_range
+from poolio.allocation cimport close_range, fill_view, new_holder, open_range, wipe_range
 from poolio.buffer cimport Buffer, new_buffer
 from poolio.pool cimport Pool
 from poolio.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
 
 from poolio.slab import IDLE_SECONDS
+
+cdef extern from "_memory.h" nogil:
+    void poolio_poison(void *memory, size_t size)
+    void poolio_unpoison(void *memory, size_t size)
 
 # (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
 cdef object _read_slabs = WeakValueDictionary()
@@ -123,14 +127,12 @@ cdef class ReadSlab:
             self._trim_later()                    # other people's code: the slab is held by now
         return room
 
-    cdef char *room(self, Py_ssize_t *length) except NULL:
-        """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold."""
+    cdef int make_room(self) except -1:
         if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
             self._give_up_latest()
         self._need_slab()
-        length[0] = self.slab.capacity - self.slab.top
-        open_range(self.slab.memory + self.slab.top, length[0])
-        return self.slab.memory + self.slab.top
+        poolio_unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
+        return 0
 
     cdef Buffer take(self, Py_ssize_t size):
         """The Buffer of the first `size` bytes of the room: 1 to its length."""
@@ -139,22 +141,23 @@ cdef class ReadSlab:
         cdef char *memory = slab.memory + slab.top
         slab.live += 1
         slab.top += aligned(size)
-        close_range(memory + size, slab.capacity - (memory - slab.memory) - size)
+        poolio_poison(memory + size, <size_t>(slab.capacity - (memory - slab.memory) - size))
         if slab.top > self.written:
             self.written = slab.top
             if slab.top > slab.dirty and self.pool.zeroing_mode != ON_RELEASE:
                 slab.dirty = slab.top
-        buf = new_buffer(self.pool, slab, memory, size)
-        if self.timer is None and self.pool.slab_count > 1:
-            self._trim_later()
+        if self.pool.slab_count == 1 or self.timer is not None:
+            return <Buffer>new_holder(<Pool><PyObject *>self.pool, slab, memory, size)
+        buf = <Buffer>new_holder(self.pool, slab, memory, size)
+        self._trim_later()                        # other people's code: everything is in its place by now
         return buf
 
     cdef void leave(self) noexcept:
         """Nothing came: the room is closed again."""
-        close_range(self.slab.memory + self.slab.top, self.slab.capacity - self.slab.top)
+        poolio_poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
 
     cdef int _need_slab(self) except -1:
-        if self.slab == NULL or self.slab.capacity - self.slab.top < self.pool.small_limit:
+        if not has_room(self):
             end_carving(self.pool, &self.slab)
             begin_carving(self.pool.take_small(), &self.slab)
             self.written = self.slab.dirty

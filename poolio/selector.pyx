@@ -11,6 +11,7 @@ STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
 import selectors
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject_Size
 from libc.math cimport ceil
 
 from poolio.reactor cimport EPOLLIN, EPOLLOUT, Reactor, Source, adopt
@@ -45,6 +46,7 @@ cdef class SelectorCore:
 
     cdef readonly Reactor reactor
     cdef object loop
+    cdef object callbacks       # of the loop, that are to be run next
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
     cdef list ready
@@ -58,6 +60,7 @@ cdef class SelectorCore:
     def serve(self, loop):
         """Drive the reactor of this loop, which has this selector."""
         self.loop = loop
+        self.callbacks = loop._ready
         adopt(self.reactor, loop)
 
     def fileno(self):
@@ -113,7 +116,7 @@ cdef class SelectorCore:
         self.reactor.close()
         self.watched.clear()
         self.keys.clear()
-        self.loop = None
+        self.loop = self.callbacks = None
 
     def select(self, timeout=None):
         """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
@@ -127,7 +130,7 @@ cdef class SelectorCore:
                 break
             PyErr_CheckSignals()
             if self.loop is not None:
-                if self.loop._ready or self.loop._stopping:
+                if PyObject_Size(self.callbacks) > 0 or self.loop._stopping:
                     break
                 scheduled = self.loop._scheduled
                 if scheduled:

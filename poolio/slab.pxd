@@ -61,6 +61,7 @@ cdef class SlabStore:
     cdef Py_ssize_t max_bytes_or_none  # -1: no limit
     cdef Zeroing zeroing_mode
     cdef bint scribbles                # debugging: what has ended is overwritten
+    cdef bint cleans_up                # an ending allocation is wiped, overwritten or forgotten
     cdef dict sites                    # debugging: address of an allocation -> where it was made; None: off
     # free memory
     cdef FreeList free_lists[LIST_COUNT]

@@ -9,12 +9,8 @@ Refuses to know who connected or accepted it (net, listener), how readiness is f
 
 poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedProtocol gives the room itself.
 
-    state                      means
-    has_begun                  connection_made() was called; before it nothing is read
-    is_blocked                 the kernel refused something; the queue waits. Not blocked and not empty: corked
-    is_closing_down            close() or abort() was called: nothing is read any more, the queue is still sent
-    is_lost                    connection_lost() is scheduled: nothing is sent any more
-    fd == -1                   connection_lost() has run
+The state is a set of flags (transport.pxd). A queue that is not BLOCKED and not empty is corked; fd is -1 when
+connection_lost() has run.
 
 The cork is sent before whatever would come after it on asyncio: close, abort, write_eof, sendfile, set_protocol, the
 end of a callback that raises; and as soon as it holds CORK_BYTES.
@@ -42,19 +38,19 @@ from poolio.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.buffer cimport Buffer
 from poolio.pool cimport default_pool
 from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
-from poolio.readslab cimport read_slab_for
+from poolio.readslab cimport read_slab_for, room_in
 from poolio.receiver cimport Receiver
 from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
+    int PyContext_Enter(PyObject *context) except -1
+    int PyContext_Exit(PyObject *context) except -1
     PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
-    PyObject *PyObject_Vectorcall(PyObject *callable, PyObject **arguments, size_t count, PyObject *names)
-    bint PyMethod_Check(object thing)
-    PyObject *PyMethod_GET_SELF(object method)
-    PyObject *PyMethod_GET_FUNCTION(object method)
+    vectorcallfunc PyVectorcall_Function(PyObject *callable)
+    bint PyMethod_Check(PyObject *thing)
+    PyObject *PyMethod_GET_SELF(PyObject *method)
+    PyObject *PyMethod_GET_FUNCTION(PyObject *method)
 
 cdef extern from "_objects.h":
     int poolio_raise_again() except -1
@@ -118,16 +114,16 @@ cdef class StreamTransport(Source):
         if self.fd < 0:
             return "<poolio.StreamTransport closed>"
         return (
-            f"<poolio.StreamTransport{' closing' if self.is_closing_down else ''} fd={self.fd} "
+            f"<poolio.StreamTransport{' closing' if self.state & CLOSING else ''} fd={self.fd} "
             f"read={'polling' if self.interest & EPOLLIN else 'idle'} "
-            f"write=<{'polling' if self.is_blocked else 'idle'}, bufsize={self.get_write_buffer_size()}>>"
+            f"write=<{'polling' if self.state & BLOCKED else 'idle'}, bufsize={self.get_write_buffer_size()}>>"
         )
 
     # --- the beginning ----------------------------------------------------------------------------------
 
     cdef int begin(self) except -1:
         """Call connection_made(), then read. In the transport's context."""
-        if self.is_lost:
+        if self.state & LOST:
             return 0
         try:
             self.protocol.connection_made(self)
@@ -135,7 +131,7 @@ cdef class StreamTransport(Source):
             raise
         except BaseException as exc:
             self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
-        self.has_begun = True
+        self.state |= HAS_BEGUN
         return self._update_interest()
 
     def _begin(self, waiter):
@@ -148,55 +144,57 @@ cdef class StreamTransport(Source):
     # --- reading ----------------------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        cdef unsigned int wanted = events
-        if events & <unsigned int>(EPOLLHUP | EPOLLERR):
-            wanted |= EPOLLIN | EPOLLOUT     # receiving or sending will tell what it is
-        if wanted & self.interest & <unsigned int>EPOLLIN:
+        if events == <unsigned int>EPOLLIN and self.receives_as == BUFFERS and self.interest & <unsigned int>EPOLLIN:
             self._receive()
-            if self.queue.first != NULL and not self.is_blocked:
-                self._send()
-        if wanted & self.interest & <unsigned int>EPOLLOUT:
-            self._send()
-        return 0
+        else:
+            self._on_ready_slow(events)
+        return self._send_cork()
 
-    cdef int _receive(self) except -1:
-        cdef Py_ssize_t room_size, received
-        cdef char *room
-        cdef Buffer buf
-        try:
+    cdef int _on_ready_slow(self, unsigned int events) except -1:
+        if events & <unsigned int>(EPOLLHUP | EPOLLERR):
+            events |= EPOLLIN | EPOLLOUT        # receiving or sending will tell what it is
+        if events & self.interest & <unsigned int>EPOLLIN:
             if self.receives_as == UNDECIDED:
                 self._decide()
             if self.receives_as == ROOM:
-                return self._receive_into_room()
-            room = self.slab.room(&room_size)
-            received = poolio_recv(self.fd, room, <size_t>room_size)
-            if received <= 0:
-                self.slab.leave()
-                return self._receive_nothing(received)
-            buf = self.slab.take(received)
-            if self.receives_as == BUFFERS:
-                self._call(buf)
+                self._receive_into_room()
             else:
-                self._call(PyBytes_FromStringAndSize(buf.data, received))
-        except (SystemExit, KeyboardInterrupt):
+                self._receive()
             self._send_cork()
-            raise
-        except BaseException as exc:
-            self._fail(exc, "Fatal error: protocol.data_received() call failed.")
+        if events & self.interest & <unsigned int>EPOLLOUT:
+            self._send()
         return 0
 
-    cdef int _call(self, object data) except -1:
+    cdef int on_failure(self, exc) except -1:
+        return self._fail(exc, "Fatal error: protocol.data_received() call failed.")
+
+    cdef inline int _receive(self) except -1:
+        cdef Py_ssize_t room_size, received
+        cdef char *room = room_in(self.slab, &room_size)
+        cdef Buffer buf
+        received = poolio_recv(self.fd, room, <size_t>room_size)
+        if received <= 0:
+            self.slab.leave()
+            return self._receive_nothing(received)
+        buf = self.slab.take(received)
+        if self.receives_as == BUFFERS:
+            return self._call(buf)
+        return self._call(PyBytes_FromStringAndSize(buf.data, received))
+
+    cdef inline int _call(self, object data) except -1:
         """data_received(data), in the context of the connection."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
-        PyContext_Enter(self.context)
-        if PyMethod_Check(self.data_received):      # what it comes to, without the detour
-            arguments[0] = <PyObject *>PyMethod_GET_SELF(self.data_received)
+        cdef PyObject *context = <PyObject *>self.context
+        method = self.data_received             # set_protocol() may come meanwhile
+        PyContext_Enter(context)
+        if self.vectorcall != NULL:             # what calling a bound method comes to, without the detours
+            arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
             arguments[1] = <PyObject *>data
-            result = PyObject_Vectorcall(PyMethod_GET_FUNCTION(self.data_received), arguments, 2, NULL)
+            result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
         else:
-            result = PyObject_CallOneArg(<PyObject *>self.data_received, <PyObject *>data)
-        PyContext_Exit(self.context)
+            result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>data)
+        PyContext_Exit(context)
         if result == NULL:
             poolio_raise_again()
         Py_DECREF(<object>result)
@@ -211,6 +209,9 @@ cdef class StreamTransport(Source):
             self.slab = read_slab_for(receiver.pool_to_receive_into(), self.loop)
             self.data_received = protocol.data_received
             self.receives_as = BUFFERS
+            if PyMethod_Check(<PyObject *>self.data_received):
+                self.vectorcall = PyVectorcall_Function(
+                    PyMethod_GET_FUNCTION(<PyObject *>self.data_received))
         elif isinstance(protocol, asyncio.BufferedProtocol):
             self.receives_as = ROOM
         else:
@@ -222,7 +223,7 @@ cdef class StreamTransport(Source):
     cdef int _receive_into_room(self) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t received
-        PyContext_Enter(self.context)
+        PyContext_Enter(<PyObject *>self.context)
         try:
             room = self.protocol.get_buffer(-1)
             PyObject_GetBuffer(room, &view, PyBUF_WRITABLE)
@@ -234,7 +235,7 @@ cdef class StreamTransport(Source):
             if received > 0:
                 self.protocol.buffer_updated(received)
         finally:
-            PyContext_Exit(self.context)
+            PyContext_Exit(<PyObject *>self.context)
         if received <= 0:
             self._receive_nothing(received)
         return 0
@@ -245,7 +246,7 @@ cdef class StreamTransport(Source):
             return 0
         if result < 0:
             return self._fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
-        PyContext_Enter(self.context)
+        PyContext_Enter(<PyObject *>self.context)
         try:
             keep_open = self.protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
@@ -253,8 +254,8 @@ cdef class StreamTransport(Source):
         except BaseException as exc:
             return self._fail(exc, "Fatal error: protocol.eof_received() call failed.")
         finally:
-            PyContext_Exit(self.context)
-        self.at_end = True
+            PyContext_Exit(<PyObject *>self.context)
+        self.state |= AT_END
         if keep_open:
             return self._update_interest()
         self.close()
@@ -262,25 +263,25 @@ cdef class StreamTransport(Source):
 
     def pause_reading(self):
         """Receive nothing until `resume_reading()`."""
-        if not self.is_closing_down and not self.is_paused:
-            self.is_paused = True
+        if not self.state & (CLOSING | PAUSED):
+            self.state |= PAUSED
             self._update_interest()
 
     def resume_reading(self):
         """Receive again."""
-        if not self.is_closing_down and self.is_paused:
-            self.is_paused = False
+        if not self.state & CLOSING and self.state & PAUSED:
+            self.state &= ~<unsigned int>PAUSED
             self._update_interest()
 
     def is_reading(self):
         """Is it neither paused nor closing?"""
-        return not self.is_closing_down and not self.is_paused
+        return not self.state & (CLOSING | PAUSED)
 
     cdef int _update_interest(self) except -1:
         cdef unsigned int events = 0
-        if self.has_begun and not (self.is_paused or self.is_closing_down or self.at_end):
+        if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END) == HAS_BEGUN:
             events = EPOLLIN
-        if self.is_blocked:
+        if self.state & BLOCKED:
             events |= EPOLLOUT
         return self.reactor.set_interest(self, events)
 
@@ -303,16 +304,17 @@ cdef class StreamTransport(Source):
                 self.write_data(data)
         finally:
             self.reactor.current = current
-            if self.queue.first != NULL and not self.is_blocked:
+            if self.queue.first != NULL and not self.state & BLOCKED:
                 self._queue_grew()
 
     cdef int write_data(self, data) except -1:
-        cdef Buffer buf
-        if self.ends or self.is_lost or self.empty_waiter is not None:
+        if self.state & (ENDS | LOST | SENDS_FILE):
             return self._refuse_write(data)
-        if type(data) is not Buffer:
-            return self._write_other(data)
-        buf = <Buffer>data
+        if type(data) is Buffer:
+            return self._write_buffer(<Buffer>data)
+        return self._write_other(data)
+
+    cdef inline int _write_buffer(self, Buffer buf) except -1:
         ensure_alive(buf)
         if buf.length == 0:
             return 0
@@ -342,11 +344,11 @@ cdef class StreamTransport(Source):
                 put_object(&self.queue, <object>PyMemoryView_GET_BUFFER(data).obj, <const char *>view.buf, view.len)
                 return self._queue_grew()
             # the object may change: what can't be sent now is copied
-            if not self.is_blocked and (self.reactor.current == NULL or view.len >= CORK_BYTES):
+            if not self.state & BLOCKED and (self.reactor.current == NULL or view.len >= CORK_BYTES):
                 self._send_cork()
-                if self.is_lost:
+                if self.state & LOST:
                     return 0
-                if not self.is_blocked:
+                if not self.state & BLOCKED:
                     sent = poolio_send(self.fd, view.buf, <size_t>view.len)
                     if sent == view.len:
                         return 0
@@ -357,8 +359,8 @@ cdef class StreamTransport(Source):
         put_object(&self.queue, copy, PyBytes_AS_STRING(copy), PyBytes_GET_SIZE(copy))
         return self._queue_grew()
 
-    cdef int _queue_grew(self) except -1:
-        if self.is_blocked:
+    cdef inline int _queue_grew(self) except -1:
+        if self.state & BLOCKED:
             unpin(&self.queue)
             return self._pause_protocol()
         if self.reactor.current != NULL and self.queue.size < CORK_BYTES:
@@ -370,23 +372,29 @@ cdef class StreamTransport(Source):
     cdef int on_callback_end(self) except -1:
         return self._send_cork()
 
-    cdef int _send_cork(self) except -1:
-        if self.queue.first != NULL and not self.is_blocked:
+    cdef inline int _send_cork(self) except -1:
+        if self.queue.first != NULL and not self.state & BLOCKED:
             return self._send()
         return 0
 
-    cdef int _send(self) except -1:
+    cdef inline int _send(self) except -1:
         cdef int result = send_queue(&self.queue, self.fd)
+        if result == 0 and not self.state & (BLOCKED | CLOSING | ENDS | SENDS_FILE):
+            return 0
+        return self._sent(result)
+
+    cdef int _sent(self, int result) except -1:
+        """Deal with what send_queue() has said."""
         if result == 0:
-            if self.is_blocked:
-                self.is_blocked = False
+            if self.state & BLOCKED:
+                self.state &= ~<unsigned int>BLOCKED
                 self._update_interest()
                 self._resume_protocol()          # it may write
-            if self.queue.first == NULL and (self.is_closing_down or self.ends or self.empty_waiter is not None):
+            if self.queue.first == NULL:
                 self._after_drain()
         elif result == -EAGAIN:
-            if not self.is_blocked:
-                self.is_blocked = True
+            if not self.state & BLOCKED:
+                self.state |= BLOCKED
                 unpin(&self.queue)
                 self._update_interest()
                 self._pause_protocol()
@@ -403,17 +411,17 @@ cdef class StreamTransport(Source):
     cdef int _after_drain(self) except -1:
         if self.empty_waiter is not None and not self.empty_waiter.done():
             self.empty_waiter.set_result(None)
-        if self.is_lost:
+        if self.state & LOST:
             return 0
-        if self.is_closing_down:
-            self.is_lost = True
+        if self.state & CLOSING:
+            self.state |= LOST
             return self._lose(None)
-        if self.ends:
+        if self.state & ENDS:
             poolio_send_end(self.fd)
         return 0
 
     def _refuse_write(self, data):
-        if self.ends:
+        if self.state & ENDS:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self.empty_waiter is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
@@ -430,16 +438,16 @@ cdef class StreamTransport(Source):
 
     def write_eof(self):
         """Send what is queued, then the end of the stream; reading goes on."""
-        if self.is_closing_down or self.ends:
+        if self.state & (CLOSING | ENDS):
             return
         self._send_cork()
-        self.ends = True
-        if self.queue.first == NULL and not self.is_lost:
+        self.state |= ENDS
+        if self.queue.first == NULL and not self.state & LOST:
             poolio_send_end(self.fd)
 
     def get_write_buffer_size(self):
         """Bytes that the kernel has not taken yet."""
-        return self.queue.size if self.is_blocked else 0
+        return self.queue.size if self.state & BLOCKED else 0
 
     def get_write_buffer_limits(self):
         """(low, high) water marks in bytes."""
@@ -458,15 +466,15 @@ cdef class StreamTransport(Source):
         self._pause_protocol()
 
     cdef int _pause_protocol(self) except -1:
-        if self.protocol_is_paused or not self.is_blocked or self.queue.size <= self.high_water:
+        if self.state & PROTOCOL_PAUSED or not self.state & BLOCKED or self.queue.size <= self.high_water:
             return 0
-        self.protocol_is_paused = True
+        self.state |= PROTOCOL_PAUSED
         return self._tell("pause_writing")
 
     cdef int _resume_protocol(self) except -1:
-        if not self.protocol_is_paused or self.queue.size > self.low_water:
+        if not self.state & PROTOCOL_PAUSED or self.queue.size > self.low_water:
             return 0
-        self.protocol_is_paused = False
+        self.state &= ~<unsigned int>PROTOCOL_PAUSED
         return self._tell("resume_writing")
 
     def _tell(self, method):
@@ -485,14 +493,14 @@ cdef class StreamTransport(Source):
 
     def is_closing(self):
         """Was it closed, or is it about to be?"""
-        return self.is_closing_down
+        return (self.state & CLOSING) != 0
 
     def close(self):
         """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
         self._send_cork()
-        if self.is_closing_down:
+        if self.state & CLOSING:
             return
-        self.is_closing_down = True
+        self.state |= CLOSING
         self._update_interest()
         if self.queue.first == NULL:
             self._end(None)
@@ -503,11 +511,11 @@ cdef class StreamTransport(Source):
 
     def _force_close(self, exc):
         self._send_cork()
-        if self.is_lost:
+        if self.state & LOST:
             return
         clear_queue(&self.queue)
-        self.is_blocked = False
-        self.is_closing_down = True
+        self.state &= ~<unsigned int>BLOCKED
+        self.state |= CLOSING
         self._update_interest()
         self._end(exc)
 
@@ -527,7 +535,7 @@ cdef class StreamTransport(Source):
 
     cdef int _end(self, exc) except -1:
         """Schedule connection_lost()."""
-        self.is_lost = True
+        self.state |= LOST
         self.loop.call_soon(self._call_connection_lost, exc, context=self.context)
         return 0
 
@@ -536,11 +544,11 @@ cdef class StreamTransport(Source):
 
     cdef int _lose(self, exc) except -1:
         """As scheduled, at once: from the reactor only."""
-        PyContext_Enter(self.context)
+        PyContext_Enter(<PyObject *>self.context)
         try:
             self._finish(exc)
         finally:
-            PyContext_Exit(self.context)
+            PyContext_Exit(<PyObject *>self.context)
         return 0
 
     def _finish(self, exc):
@@ -550,6 +558,7 @@ cdef class StreamTransport(Source):
         finally:
             self._close_socket()
             self.protocol = self.data_received = self.slab = self.server = None
+            self.vectorcall = NULL
             if server is not None:
                 server._detach(self) if _takes_transports(server) else server._detach()
             if waiter is not None and not waiter.done():
@@ -580,6 +589,7 @@ cdef class StreamTransport(Source):
         self.protocol = protocol
         self.receives_as = UNDECIDED
         self.data_received = self.slab = None
+        self.vectorcall = NULL
 
     def get_extra_info(self, name, default=None):
         """'socket', 'sockname', 'peername', or what came with the connection."""
@@ -625,10 +635,10 @@ cdef class StreamTransport(Source):
         """Raise AssertionError unless the state adds up."""
         if not is_sound(&self.queue):
             raise AssertionError(f"{self!r}: the write queue does not add up")
-        if self.is_blocked and self.queue.first == NULL:
+        if self.state & BLOCKED and self.queue.first == NULL:
             raise AssertionError(f"{self!r} waits to send nothing")
         if self.queue.first != NULL and not (
-            self.is_blocked or self.is_dirty or self.reactor.current == <PyObject *>self
+            self.state & BLOCKED or self.is_dirty or self.reactor.current == <PyObject *>self
         ):
             raise AssertionError(f"{self!r}: nobody will send {self.queue.size} bytes")
 
@@ -648,19 +658,21 @@ cdef class StreamTransport(Source):
 
     @property
     def _protocol_paused(self):
-        return self.protocol_is_paused
+        return (self.state & PROTOCOL_PAUSED) != 0
 
     def _make_empty_waiter(self):
         if self.empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
         self._send_cork()
         self.empty_waiter = self.loop.create_future()
+        self.state |= SENDS_FILE
         if self.queue.first == NULL:
             self.empty_waiter.set_result(None)
         return self.empty_waiter
 
     def _reset_empty_waiter(self):
         self.empty_waiter = None
+        self.state &= ~<unsigned int>SENDS_FILE
 
 
 cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context):

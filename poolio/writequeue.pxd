@@ -6,7 +6,7 @@
 
 from cpython.object cimport PyObject
 
-from poolio.allocation cimport Allocation, Holder
+from poolio.allocation cimport Allocation, Holder, take_hold
 
 cdef struct Piece:
     # LIFETIME of data: while the piece is in the queue; exactly one of owner and allocation is not NULL
@@ -23,11 +23,32 @@ cdef struct WriteQueue:
     Py_ssize_t size
 
 # Each takes a hold of its own. put_buffer: the Buffer is frozen by then. put_object: data lies in the immutable owner.
-cdef int put_buffer(WriteQueue *queue, Holder buf) except -1
+cdef inline int put_buffer(WriteQueue *queue, Holder buf) except -1:
+    cdef Piece *piece = new_piece()
+    piece.data = buf.data
+    piece.length = piece.held = buf.length
+    piece.owner = NULL
+    piece.allocation = buf.allocation
+    take_hold(buf.allocation, buf.length)
+    append(queue, piece)
+    return 0
+
+
+cdef inline void append(WriteQueue *queue, Piece *piece) noexcept:
+    piece.following = NULL
+    if queue.first == NULL:
+        queue.first = piece
+    else:
+        queue.last.following = piece
+    queue.last = piece
+    queue.size += piece.length
+
+
+cdef Piece *new_piece() except NULL
 cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1
 
-# One system call for up to GATHER pieces, repeated while everything offered was taken. 0: the queue is empty;
-# a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone from the queue.
+# For a queue that is not empty: one system call for up to GATHER pieces, repeated while all that was offered was taken.
+# 0: the queue is empty now; a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone.
 cdef int send_queue(WriteQueue *queue, int fd) noexcept
 
 # Pieces that pin much more than they are go to memory of their own.

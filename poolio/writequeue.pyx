@@ -13,7 +13,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN
 
-from poolio.allocation cimport Allocation, Holder, drop_hold, take_hold
+from poolio.allocation cimport Allocation, drop_hold
 from poolio.slab cimport SlabStore
 
 cdef extern from "_net.h" nogil:
@@ -34,42 +34,27 @@ cdef Piece *spare = NULL
 cdef int spare_count = 0
 
 
-cdef int put_buffer(WriteQueue *queue, Holder buf) except -1:
-    cdef Piece *piece = _append(queue, buf.data, buf.length)
-    piece.owner = NULL
-    piece.allocation = buf.allocation
-    piece.held = buf.length
-    take_hold(buf.allocation, buf.length)
-    return 0
-
-
 cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1:
-    cdef Piece *piece = _append(queue, data, length)
+    cdef Piece *piece = new_piece()
     Py_INCREF(owner)
     piece.owner = <PyObject *>owner
     piece.allocation = NULL
+    piece.data = data
+    piece.length = length
+    append(queue, piece)
     return 0
 
 
-cdef Piece *_append(WriteQueue *queue, const char *data, Py_ssize_t length) except NULL:
+cdef Piece *new_piece() except NULL:
     global spare, spare_count
     cdef Piece *piece = spare
     if piece != NULL:
         spare = piece.following
         spare_count -= 1
-    else:
-        piece = <Piece *>PyMem_Malloc(sizeof(Piece))
-        if piece == NULL:
-            raise MemoryError("the system has no memory left for a write queue")
-    piece.data = data
-    piece.length = length
-    piece.following = NULL
-    if queue.first == NULL:
-        queue.first = piece
-    else:
-        queue.last.following = piece
-    queue.last = piece
-    queue.size += length
+        return piece
+    piece = <Piece *>PyMem_Malloc(sizeof(Piece))
+    if piece == NULL:
+        raise MemoryError("the system has no memory left for a write queue")
     return piece
 
 
@@ -94,32 +79,42 @@ cdef void _drop_first(WriteQueue *queue) noexcept:
 
 
 cdef int send_queue(WriteQueue *queue, int fd) noexcept:
+    cdef Piece *piece = queue.first
+    if piece.following != NULL:
+        return _send_gathered(queue, fd)
+    cdef Py_ssize_t sent = poolio_send(fd, piece.data, <size_t>piece.length)
+    if sent == piece.length:
+        _drop_first(queue)
+        return 0
+    return _fell_short(queue, sent)
+
+
+cdef int _send_gathered(WriteQueue *queue, int fd) noexcept:
     cdef Py_ssize_t sent, offered
+    cdef Piece *piece
+    cdef size_t count
     while queue.first != NULL:
-        if queue.first.following == NULL:
-            offered = queue.first.length
-            sent = poolio_send(fd, queue.first.data, <size_t>offered)
-        else:
-            sent = _send_gathered(queue, fd, &offered)
-        if sent < 0:
-            return <int>sent
-        _advance(queue, sent)
+        piece = queue.first
+        offered = 0
+        count = 0
+        while piece != NULL and count < GATHER:
+            pieces[count].iov_base = <void *>piece.data
+            pieces[count].iov_len = <size_t>piece.length
+            offered += piece.length
+            count += 1
+            piece = piece.following
+        sent = poolio_send_gathered(fd, pieces, count)
         if sent < offered:
-            return -EAGAIN      # the kernel is full: asking again would only say so
+            return _fell_short(queue, sent)
+        _advance(queue, sent)
     return 0
 
 
-cdef Py_ssize_t _send_gathered(WriteQueue *queue, int fd, Py_ssize_t *offered) noexcept:
-    cdef Piece *piece = queue.first
-    cdef size_t count = 0
-    offered[0] = 0
-    while piece != NULL and count < GATHER:
-        pieces[count].iov_base = <void *>piece.data
-        pieces[count].iov_len = <size_t>piece.length
-        offered[0] += piece.length
-        count += 1
-        piece = piece.following
-    return poolio_send_gathered(fd, pieces, count)
+cdef int _fell_short(WriteQueue *queue, Py_ssize_t sent) noexcept:
+    if sent < 0:
+        return <int>sent
+    _advance(queue, sent)
+    return -EAGAIN              # the kernel is full: asking again would only say so
 
 
 cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
