@@ -96,8 +96,6 @@ cdef class Listener(Source):
             if self.family == AF_INET or self.family == AF_INET6:
                 poolio_no_delay(fd)
                 transport.peer = peer[0]
-            else:
-                transport.extra = {"peername": "", "sockname": self.sock.getsockname()}
             transport.protocol = self.factory()
             attach(transport, self.server)
             transport.begin()

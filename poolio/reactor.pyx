@@ -103,6 +103,8 @@ cdef class Reactor:
         """Wait for these events of the source; 0 takes it out. The reactor keeps it alive meanwhile."""
         cdef int result
         cdef list sources = self.sources
+        if source.interest != 0 and sources[source.fd] is not source:
+            source.interest = 0      # its descriptor was closed behind our back, and is another source's by now
         if source.interest == events or self.epoll_fd < 0:
             return 0
         if source.interest == 0:
@@ -116,7 +118,7 @@ cdef class Reactor:
             while len(sources) <= source.fd:
                 sources.append(None)
             sources[source.fd] = source
-        elif events == 0 and sources[source.fd] is source:
+        elif events == 0:
             sources[source.fd] = None
         source.interest = events
         return 0

@@ -58,6 +58,7 @@ cdef class StreamTransport(Source):
     cdef int family
     cdef dict extra
     cdef poolio_address peer
+    cdef poolio_address own        # known at the end only
 
     cdef int write_data(self, data) except -1
     cdef int begin(self) except -1
@@ -82,7 +83,9 @@ cdef class StreamTransport(Source):
     cdef int _lose(self, exc) except -1
     cdef object _socket(self)
     cdef object _close_socket(self)
+    cdef object _remember_addresses(self)
     cdef object _address(self, name)
+    cdef object _other_address(self, name)
 
 
 cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context)

@@ -40,7 +40,7 @@ from poolio.pool cimport default_pool
 from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
 from poolio.readslab cimport read_slab_for, room_in
 from poolio.receiver cimport Receiver
-from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin
+from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin, unpin_last
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -361,7 +361,7 @@ cdef class StreamTransport(Source):
 
     cdef inline int _queue_grew(self) except -1:
         if self.state & BLOCKED:
-            unpin(&self.queue)
+            unpin_last(&self.queue)
             return self._pause_protocol()
         if self.reactor.current != NULL and self.queue.size < CORK_BYTES:
             if self.reactor.current != <PyObject *>self:
@@ -568,8 +568,7 @@ cdef class StreamTransport(Source):
         self.reactor.set_interest(self, 0)
         if self.fd < 0:
             return
-        if self.extra is None or "sockname" not in self.extra:
-            self._keep("sockname", self._address("sockname"))
+        self._remember_addresses()
         clear_queue(&self.queue)
         fd, self.fd = self.fd, -1
         if self.sock is not None:
@@ -612,24 +611,31 @@ cdef class StreamTransport(Source):
             self.sock = socket.socket(self.family, socket.SOCK_STREAM, 0, fileno=self.fd)
         return self.sock
 
+    cdef object _remember_addresses(self):
+        """They can be asked for afterwards too. The peer's IP address is known from the beginning."""
+        if self.family == AF_INET or self.family == AF_INET6:
+            poolio_own_address(self.fd, &self.own)
+        else:
+            for name in ("sockname", "peername"):
+                self._keep(name, self.get_extra_info(name))
+
     cdef object _address(self, name):
         """As socket.getsockname() and getpeername() say it; None if that is not known any more."""
-        cdef poolio_address own
-        cdef int size
-        cdef const char *host
-        cdef poolio_address *address = &self.peer
-        if name == "sockname":
-            address = &own
-            if self.fd < 0 or poolio_own_address(self.fd, address) < 0:
-                return None
-        family = poolio_address_family(address)
-        if family != AF_INET and family != AF_INET6:
-            return None
-        host = poolio_address_host(address, &size)
-        pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
-        if family == AF_INET:
-            return pair
-        return *pair, poolio_address_flow(address), poolio_address_scope(address)
+        if self.family != AF_INET and self.family != AF_INET6:
+            return self._other_address(name)
+        if name == "peername":
+            return address_of(&self.peer)
+        if self.fd >= 0:
+            poolio_own_address(self.fd, &self.own)
+        return address_of(&self.own)
+
+    cdef object _other_address(self, name):
+        if self.fd >= 0:
+            try:
+                return self._socket().getsockname() if name == "sockname" else self._socket().getpeername()
+            except OSError:
+                pass
+        return None
 
     def check(self):
         """Raise AssertionError unless the state adds up."""
@@ -675,6 +681,22 @@ cdef class StreamTransport(Source):
         self.state &= ~<unsigned int>SENDS_FILE
 
 
+cdef object address_of(poolio_address *address):
+    """An IP address as the socket module writes it; None if it is none."""
+    cdef int size
+    family = poolio_address_family(address)
+    if family != AF_INET and family != AF_INET6:
+        return None
+    cdef const char *host = poolio_address_host(address, &size)
+    pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
+    if family == AF_INET:
+        return pair
+    scope = poolio_address_scope(address)
+    if scope:
+        pair = f"{pair[0]}%{socket.if_indextoname(scope)}", pair[1]
+    return *pair, poolio_address_flow(address), scope
+
+
 cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context):
     """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
@@ -716,12 +738,6 @@ def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, ser
     poolio_peer(transport.fd, &transport.peer)
     if sock.family == AF_INET or sock.family == AF_INET6:
         poolio_no_delay(transport.fd)
-    else:
-        for name, ask in (("sockname", sock.getsockname), ("peername", sock.getpeername)):
-            try:
-                transport.extra.setdefault(name, ask())
-            except OSError:
-                transport.extra.setdefault(name, None)
     attach(transport, server)
     loop.call_soon(transport._begin, waiter, context=transport.context)
     return transport

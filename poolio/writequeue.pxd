@@ -51,7 +51,8 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
 # 0: the queue is empty now; a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone.
 cdef int send_queue(WriteQueue *queue, int fd) noexcept
 
-# Pieces that pin much more than they are go to memory of their own.
+# A piece that pins much more than it is goes to memory of its own: any of them, or the last.
 cdef void unpin(WriteQueue *queue) noexcept
+cdef void unpin_last(WriteQueue *queue) noexcept
 cdef void clear_queue(WriteQueue *queue) noexcept
 cdef bint is_sound(WriteQueue *queue) noexcept

@@ -130,16 +130,19 @@ cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
 
 cdef void unpin(WriteQueue *queue) noexcept:
     cdef Piece *piece = queue.first
-    cdef Allocation *allocation
     while piece != NULL:
-        allocation = piece.allocation
-        if allocation != NULL and allocation.slab != NULL and piece.length * PINS_TOO_MUCH < allocation.slab.capacity:
-            _move_out(piece)
+        _move_out(piece)
         piece = piece.following
+
+
+cdef void unpin_last(WriteQueue *queue) noexcept:
+    _move_out(queue.last)
 
 
 cdef void _move_out(Piece *piece) noexcept:
     cdef Allocation *allocation = piece.allocation
+    if allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity:
+        return
     try:
         copy = PyBytes_FromStringAndSize(piece.data, piece.length)
     except MemoryError:
