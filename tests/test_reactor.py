@@ -215,7 +215,7 @@ FORKING = """
         await exchange(clients, 10)
         child = os.fork()
         if child == 0:
-            warnings.simplefilter("ignore", ResourceWarning)    # most are dropped without being closed: that is the test
+            warnings.simplefilter("ignore", ResourceWarning)    # most are dropped unclosed
             for protocol in made[:5]:
                 protocol.transport.abort()
             for client in clients[:5]:
