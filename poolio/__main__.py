@@ -1,4 +1,4 @@
-"""`python -m poolio`: the benchmarks of the source checkout that this package lies in, and what this build is."""
+"""`python -m poolio`: an echo server, the benchmarks of the source checkout that this package lies in, this build."""
 
 import argparse
 import importlib.util
@@ -9,12 +9,13 @@ import runpy
 import sys
 
 import poolio
+from poolio.echo import main as echo
 from poolio.pool import DEFAULT_SLAB_SIZE
 from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-NEEDED = ("rich", "matplotlib", "uvloop")
-PARTS = ("--throughput", "--allocation", "--operations")
+NEEDED = ("rich", "matplotlib", "uvloop", "rloop")
+PARTS = ("--throughput", "--instructions", "--latency", "--allocation", "--operations")
 VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 
@@ -37,7 +38,7 @@ def bench(arguments: list[str]) -> int:
     for part in PARTS:
         if part in arguments:
             return run(part, [argument for argument in arguments if argument != part])
-    return run("--throughput", arguments) or run("--allocation", []) or run("--operations", [])
+    return run("--throughput", arguments) or any(run(part, []) for part in PARTS[1:])
 
 
 def run(part: str, arguments: list[str]) -> int:
@@ -74,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m poolio", description="Tools that come with poolio.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("bench", add_help=False, help=f"all benchmarks, or one of them: {', '.join(PARTS)}")
+    commands.add_parser("echo", add_help=False, help="an echo server on poolio's transports: --loop, --port, ...")
     commands.add_parser("info", help="build, limits and the default pool's statistics")
     if len(sys.argv) == 1:
         parser.print_help()
@@ -81,6 +83,8 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if arguments.command == "bench":
         return bench(rest)
+    if arguments.command == "echo":
+        return echo(rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return info()

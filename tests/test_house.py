@@ -17,7 +17,7 @@ ORDER = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
     "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
 )
-DOOR = ("loop", "net")
+DOOR = ("loop", "net", "echo")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",

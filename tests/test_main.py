@@ -1,7 +1,12 @@
 """`python -m poolio`: what its commands print and return."""
 
+import re
+import signal
+import socket
 import subprocess
 import sys
+
+import pytest
 
 import poolio
 
@@ -29,3 +34,34 @@ def test_no_command_prints_the_help():
     done = command()
     assert done.returncode == 0
     assert "info" in done.stdout and "bench" in done.stdout
+
+
+@pytest.mark.parametrize("loop", ("poolio", "asyncio", "uvloop"))
+@pytest.mark.parametrize("wire", ("tcp", "unix"))
+def test_echo_echoes_until_it_is_interrupted(loop, wire, tmp_path):
+    path = str(tmp_path / "socket")
+    where = ("--port", "0") if wire == "tcp" else ("--unix", path)
+    server = subprocess.Popen([sys.executable, "-m", "poolio", "echo", "--loop", loop, *where],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with server:
+        try:
+            line = server.stdout.readline()
+            assert f"loop {loop};" in line
+            client = socket.socket(socket.AF_INET if wire == "tcp" else socket.AF_UNIX)
+            client.settimeout(30)
+            client.connect(("127.0.0.1", int(re.search(r":(\d+),", line)[1])) if wire == "tcp" else path)
+            with client:
+                client.sendall(b"hello")
+                assert client.recv(5, socket.MSG_WAITALL) == b"hello"
+                server.send_signal(signal.SIGINT)
+                output, errors = server.communicate(timeout=30)
+        finally:
+            server.kill()
+    assert (server.returncode, output, errors) == (0, "", "")
+
+
+def test_echo_on_a_port_in_use_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = command("echo", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "in use" in done.stderr
