@@ -28,6 +28,10 @@ cdef class ReadSlab:
     cdef Py_ssize_t written        # of the slab: no byte at or after it was received; zeroing mode on_alloc
     cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
     cdef object timer              # of the loop, until the next trimming; None: nothing to trim
+    # while the pool is at its limit
+    cdef bint is_short             # the last make_room() found no memory
+    cdef list waiting              # who is told when there is room again; None: nobody
+    cdef double short_since        # on the loop's clock
 
     cdef Reservation reserve(self)
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
@@ -35,6 +39,7 @@ cdef class ReadSlab:
     cdef Buffer take(self, Py_ssize_t size)
     cdef void leave(self) noexcept
     cdef int make_room(self) except -1
+    cdef object wait_for_room(self, waiter)
     cdef int _need_slab(self) except -1
     cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)

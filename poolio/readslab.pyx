@@ -18,6 +18,9 @@ another slab: nobody sees another connection's bytes through an old view.
 Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
 what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
 
+At the pool's limit whoever can wait does: wait_for_room(). Memory may come back in any thread, so it is looked for
+every RETRY_SECONDS instead of being told of by each allocation that ends.
+
 Idle memory: reading into a pool that has more than this slab starts a timer of the loop, which trims the pool every
 IDLE_SECONDS for as long as slabs lie on its free lists, and keeps the ReadSlab meanwhile.
 """
@@ -33,7 +36,11 @@ from poolio.buffer cimport Buffer, new_buffer
 from poolio.pool cimport Pool
 from poolio.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
 
+from poolio.errors import PoolExhausted
 from poolio.slab import IDLE_SECONDS
+
+cdef double RETRY_SECONDS = 0.01
+cdef double PATIENCE_SECONDS = 5        # of a reader, before somebody is closed: nothing waits for ever
 
 cdef extern from "_memory.h" nogil:
     void poolio_poison(void *memory, size_t size)
@@ -130,7 +137,9 @@ cdef class ReadSlab:
     cdef int make_room(self) except -1:
         if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
             self._give_up_latest()
+        self.is_short = True
         self._need_slab()
+        self.is_short = False
         poolio_unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
         return 0
 
@@ -155,6 +164,27 @@ cdef class ReadSlab:
     cdef void leave(self) noexcept:
         """Nothing came: the room is closed again."""
         poolio_poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
+
+    cdef object wait_for_room(self, waiter):
+        """Call the waiter's room_again() when the pool has memory again, room_is_late() after each PATIENCE_SECONDS."""
+        if self.waiting is None:
+            self.waiting = []
+            self.short_since = self.loop.time()
+            self.loop.call_later(RETRY_SECONDS, self._try_again)
+        self.waiting.append(waiter)
+
+    def _try_again(self):
+        try:
+            self.make_room()
+        except PoolExhausted as exc:
+            self.loop.call_later(RETRY_SECONDS, self._try_again)
+            if self.loop.time() - self.short_since > PATIENCE_SECONDS:
+                self.short_since = self.loop.time()
+                self.waiting[0].room_is_late(exc)
+        else:
+            waiting, self.waiting = self.waiting, None
+            for waiter in waiting:
+                waiter.room_again()
 
     cdef int _need_slab(self) except -1:
         if not has_room(self):

@@ -31,6 +31,7 @@ cdef enum State:
     ENDS = 64                   # write_eof(): nothing more is written
     CLOSING = 128               # close() or abort(): nothing more is read, the queue is still sent
     LOST = 256                  # connection_lost() is scheduled: nothing more is sent
+    SHORT = 512                 # the pool has no memory to read into; the ReadSlab tells when it has
 
 
 cdef class StreamTransport(Source):

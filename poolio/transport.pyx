@@ -166,6 +166,10 @@ cdef class StreamTransport(Source):
         return 0
 
     cdef int on_failure(self, exc) except -1:
+        if self.slab is not None and self.slab.is_short:
+            self.state |= SHORT
+            self.slab.wait_for_room(self)
+            return self._update_interest()
         return self._fail(exc, "Fatal error: protocol.data_received() call failed.")
 
     cdef inline int _receive(self) except -1:
@@ -261,6 +265,24 @@ cdef class StreamTransport(Source):
         self.close()
         return 0
 
+    def room_again(self):
+        """For the ReadSlab: the pool has memory again."""
+        self.state &= ~<unsigned int>SHORT
+        self._update_interest()
+
+    def room_is_late(self, exc):
+        """For the ReadSlab: the pool has had no memory for long. Whoever has most to send is closed, or else this one."""
+        cdef StreamTransport one
+        cdef StreamTransport most = self
+        if self.state & LOST:
+            return
+        for source in self.reactor.sources:
+            if isinstance(source, StreamTransport):
+                one = <StreamTransport>source
+                if one.queue.size > most.queue.size:
+                    most = one
+        most._fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+
     def pause_reading(self):
         """Receive nothing until `resume_reading()`."""
         if not self.state & (CLOSING | PAUSED):
@@ -279,7 +301,7 @@ cdef class StreamTransport(Source):
 
     cdef int _update_interest(self) except -1:
         cdef unsigned int events = 0
-        if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END) == HAS_BEGUN:
+        if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END | SHORT) == HAS_BEGUN:
             events = EPOLLIN
         if self.state & BLOCKED:
             events |= EPOLLOUT

@@ -264,3 +264,27 @@ def test_tls_handshake_that_never_comes_times_out(loop_name):
         server.close()
         await server.wait_closed()
     run(loop_name, main)
+
+
+@own_transports
+def test_tls_connections_share_their_room_and_nothing_else(loop_name):
+    """Many at once, contents checked: what arrives in the common room is copied out before the next one receives."""
+    async def main():
+        server = await poolio.create_server(Echo, "127.0.0.1", 0, ssl=SERVER_TLS)
+        clients = []
+        for number in range(10):
+            transport, protocol = await poolio.create_connection(
+                Recorder, *address_of(server), ssl=CLIENT_TLS, server_hostname="localhost")
+            clients.append((number, transport, protocol))
+        assert len({id(transport._ssl_protocol._ssl_buffer) for _, transport, _ in clients}) == 1
+        for part in range(5):
+            for number, transport, _ in clients:
+                transport.write(BLOCK[number + 100_000 * part:number + 100_000 * (part + 1)])
+        await eventually(lambda: all(len(protocol.received) == 500_000 for _, _, protocol in clients))
+        for number, transport, protocol in clients:
+            assert protocol.received == BLOCK[number:number + 500_000]
+            transport.close()
+            await protocol.ended
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)

@@ -3,6 +3,7 @@ transport runs the same test, so the test is right about asyncio.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -816,4 +817,84 @@ def test_repr_tells_the_state(loop_name):
             transport.abort()
             await protocol.ended
             assert repr(transport) == "<poolio.StreamTransport closed>"
+    run(loop_name, main)
+
+
+# --- a pool at its limit ----------------------------------------------------------------------------------------
+
+@own_transports
+def test_pool_at_its_limit_reading_waits_for_memory(loop_name, make_pool):
+    """Everything that was received is held; the next connection reads when it is given back."""
+    pool = make_pool(slab_size=4096, max_bytes=4096)
+
+    async def main():
+        kept = []
+
+        class Keeping(PooledRecorder):
+            def __init__(self):
+                super().__init__()
+                self.pool = pool
+
+            def data_received(self, buf):
+                kept.append(buf)
+
+        class Reading(PooledRecorder):
+            def __init__(self):
+                super().__init__()
+                self.pool = pool
+
+        keeping, keeping_peer = await linked(Keeping)
+        reading, peer = await linked(Reading)
+        with keeping_peer, peer:
+            keeping_peer.sendall(BLOCK[:4096])
+            await eventually(lambda: sum(map(len, kept)) > 3072)
+            peer.sendall(BLOCK[:100_000])
+            await asyncio.sleep(0.05)
+            assert reading.calls == ["made"]
+            assert reading.received == b""
+            kept.clear()
+            await eventually(lambda: len(reading.received) == 100_000)
+            assert reading.received == BLOCK[:100_000]
+            keeping.transport.close()
+            reading.transport.close()
+            await asyncio.gather(keeping.ended, reading.ended)
+            kept.clear()
+    run(loop_name, main)
+
+
+@pytest.mark.parametrize("loop_name", ("poolio",))
+def test_pool_held_by_unread_answers_the_one_with_most_is_closed(loop_name, make_pool):
+    """Nothing waits for ever: peers that do not read their echoes pin the pool until one of them is closed."""
+    pool = make_pool(slab_size=65_536, max_bytes=1 << 20)
+
+    async def main():
+        handled = []
+        no_more_errors(handled)
+
+        class Echoing(PooledRecorder):
+            def __init__(self):
+                super().__init__()
+                self.pool = pool
+
+            def data_received(self, buf):
+                self.write(buf)
+
+        loop = asyncio.get_running_loop()
+        pairs = [await linked(Echoing) for _ in range(3)]
+
+        def send_all(peer):
+            peer.settimeout(0.5)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                peer.sendall(BLOCK)
+
+        for _, peer in pairs:
+            loop.run_in_executor(None, send_all, peer)
+        await eventually(lambda: any(protocol.ended.done() for protocol, _ in pairs))
+        ended = [protocol for protocol, _ in pairs if protocol.ended.done()]
+        assert isinstance(await ended[0].ended, poolio.PoolExhausted)
+        assert isinstance(handled[0]["exception"], poolio.PoolExhausted)
+        for protocol, peer in pairs:
+            protocol.transport.abort()
+            await protocol.ended
+            peer.close()
     run(loop_name, main)
