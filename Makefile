@@ -6,6 +6,9 @@
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
 #   make bench-full  every cell of the benchmark (15 instead of 3)
+#   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
+#   make test-portable   the tests of a build without epoll, as on other systems
+#   make soak     2,000 connections opened, used and dropped at random for a minute
 #   make dist     sdist and wheel
 
 PYTHON ?= python3
@@ -15,7 +18,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full test-malloc test-references bench bench-full lint types sanitize sanitize-memory dist clean
+.PHONY: test test-full test-cpython test-portable test-malloc test-references soak bench bench-full lint types sanitize sanitize-memory dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,6 +34,12 @@ test: $(STAMP)test
 
 test-full: $(STAMP)test
 	$(BIN)/pytest -m full tests/test_protocol.py
+
+test-cpython: $(STAMP)test
+	$(BIN)/python tests/cpython.py
+
+soak: $(STAMP)test
+	$(BIN)/python tests/soak.py
 
 bench: $(STAMP)bench
 	$(BIN)/python -m poolio bench --quick
@@ -59,6 +68,13 @@ sanitize sanitize-memory:
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED) \
 		$(SANITIZE)/bin/pytest -m "not full" -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
+
+PORTABLE = .venv-portable
+test-portable:
+	test -x $(PORTABLE)/bin/python || $(PYTHON) -m venv $(PORTABLE)
+	POOLIO_BUILD=portable $(PORTABLE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	$(INSTALLED) $(PORTABLE)/bin/pytest -m "not full" -p no:cacheprovider \
+		tests/test_portable.py tests/test_protocol.py $(MEMORY_TESTS)
 
 test-malloc: $(STAMP)test
 	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" --deselect tests/test_package.py $(TESTS)

@@ -2,6 +2,7 @@
 
 POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts
 POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
+POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse (see `make test-portable`)
 POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin
 unset                   the release build
 """
@@ -13,7 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 VARIANT = os.environ.get("POOLIO_BUILD", "release")
-VARIANTS = ("release", "debug", "sanitize", "coverage")
+VARIANTS = ("release", "portable", "debug", "sanitize", "coverage")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
@@ -21,7 +22,7 @@ MODULES = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
     "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
 )
-CHECKED = VARIANT != "release"
+CHECKED = VARIANT not in ("release", "portable")
 
 DIRECTIVES = {
     "language_level": 3,
@@ -43,11 +44,13 @@ COMPILE = {
     "sanitize": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
                  "-fno-omit-frame-pointer"],
     "coverage": ["-O0"],
-}[VARIANT]
+}["release" if VARIANT == "portable" else VARIANT]
 LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
 MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
 if VARIANT == "coverage":
     MACROS.append(("CYTHON_TRACE", "1"))
+if VARIANT == "portable":
+    MACROS.append(("POOLIO_WITHOUT_EPOLL", "1"))
 
 setup(
     ext_modules=cythonize(

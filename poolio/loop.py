@@ -32,7 +32,7 @@ _thread = threading.local()
 def share_room(tls: sslproto.SSLProtocol) -> sslproto.SSLProtocol:
     """Let a TLS connection receive into 256 KiB that all of its thread share, instead of as much for each.
 
-    SAFE: a transport asks for the room, receives, and hands over what came in one go; it is copied out of there at once.
+    SAFE: a transport asks for the room, receives, and hands over what came in one go; it is copied out at once.
     """
     if not hasattr(_thread, "tls_room"):
         _thread.tls_room = bytearray(tls.max_size)
@@ -106,6 +106,8 @@ class EventLoop(Wires):
     Use it as `asyncio.Runner(loop_factory=poolio.EventLoop)`, or with `poolio.run()`. Every library on asyncio gets
     poolio's transports, unchanged.
     """
+
+    _closed = True  # until asyncio has made it: where it can't be made, there is nothing to close
 
     def __init__(self) -> None:
         selector = Selector()

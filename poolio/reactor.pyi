@@ -1,4 +1,7 @@
 import asyncio
+from typing import Final
+
+HAS_EPOLL: Final[bool]
 
 class Source: ...
 

@@ -47,6 +47,8 @@ cdef enum:
     # 10,000 to 20,000 instructions, which more passes share; other callbacks of the loop wait for as many.
     ROUNDS = 4
 
+HAS_EPOLL = bool(POOLIO_HAS_EPOLL)      # else no Reactor can be made
+
 # id(loop) -> Reactor. A Reactor keeps its loop alive, so an id here is never that of a later object.
 cdef object _reactors = WeakValueDictionary()
 cdef object _all_reactors = WeakSet()

@@ -271,7 +271,7 @@ cdef class StreamTransport(Source):
         self._update_interest()
 
     def room_is_late(self, exc):
-        """For the ReadSlab: the pool has had no memory for long. Whoever has most to send is closed, or else this one."""
+        """For the ReadSlab: the pool has had no memory for long. Whoever has most to send is closed, else this one."""
         cdef StreamTransport one
         cdef StreamTransport most = self
         if self.state & LOST:

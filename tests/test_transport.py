@@ -11,11 +11,10 @@ import socket
 import warnings
 
 import pytest
-from wires import BLOCK, OWN_TRANSPORTS, eventually, net, run
+from wires import BLOCK, OURS, eventually, net, run
 
 import poolio
 
-OURS = ("poolio", *OWN_TRANSPORTS)
 every_transport = pytest.mark.parametrize("loop_name", ("asyncio", *OURS))
 own_transports = pytest.mark.parametrize("loop_name", OURS)
 variable = contextvars.ContextVar("variable", default="unset")
@@ -862,7 +861,7 @@ def test_pool_at_its_limit_reading_waits_for_memory(loop_name, make_pool):
     run(loop_name, main)
 
 
-@pytest.mark.parametrize("loop_name", ("poolio",))
+@pytest.mark.parametrize("loop_name", OURS[:1])
 def test_pool_held_by_unread_answers_the_one_with_most_is_closed(loop_name, make_pool):
     """Nothing waits for ever: peers that do not read their echoes pin the pool until one of them is closed."""
     pool = make_pool(slab_size=65_536, max_bytes=1 << 20)

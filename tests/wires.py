@@ -19,6 +19,7 @@ import trustme
 import uvloop
 
 import poolio
+from poolio.reactor import HAS_EPOLL
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -31,6 +32,10 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 # On these loops the transports are poolio's, made by its own functions; on the others they are the loop's.
 OWN_TRANSPORTS = ("poolio-on-asyncio", "poolio-on-uvloop")
+# Wherever poolio's own transports run.
+OURS = ("poolio", *OWN_TRANSPORTS) if HAS_EPOLL else ()
+if not HAS_EPOLL:
+    LOOPS = {name: factory for name, factory in LOOPS.items() if not name.startswith("poolio")}
 WIRES = ("tcp", "unix", "tls", "start_tls")
 BLOCK = os.urandom((8 << 20) + 4096)
 
