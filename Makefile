@@ -1,7 +1,7 @@
 # Everything starts from a fresh clone: each target makes the environment that it needs.
 #   make test     all tests                      make bench      the quick throughput benchmark
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
-#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: those of memory
+#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: those of memory and wires
 #   make test-malloc      the tests under PYTHONMALLOC=debug
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
@@ -59,9 +59,10 @@ types: $(STAMP)dev
 # Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
 INSTALLED = PYTHONSAFEPATH=1
 MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool zeroing hostile debug machine readslab)
+WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop)
 
 SANITIZE = .venv-sanitize
-sanitize-memory: TESTS = $(MEMORY_TESTS)
+sanitize-memory: TESTS = $(MEMORY_TESTS) $(WIRE_TESTS)
 sanitize sanitize-memory:
 	test -x $(SANITIZE)/bin/python || $(PYTHON) -m venv $(SANITIZE)
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'

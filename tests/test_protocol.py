@@ -488,3 +488,80 @@ def test_view_alive_across_two_protocols_keeps_both_contents(pool):
         assert received[0].slab is not received[1].slab
 
     run("asyncio", main)
+
+
+# --- write() belongs to each class, whatever is inherited from where ----------------------------------------------
+
+class Recording:
+    def write(self, data, /):
+        self.written = ["recorded", data]
+
+
+class Transport(asyncio.Transport):
+    def __init__(self):
+        super().__init__()
+        self.written = []
+
+    def write(self, data):
+        self.written.append(bytes(data))
+
+
+def written_by(kind):
+    protocol = kind()
+    protocol.transport = Transport()
+    protocol.write(b"x")
+    return getattr(protocol, "written", protocol.transport.written)
+
+
+def test_write_overridden_in_a_subclass_is_used_below_it_too():
+    class Plain(poolio.Protocol):
+        pass
+
+    class Shouting(Plain):
+        def write(self, data, /):
+            super().write(data.upper())
+
+    class Below(Shouting):
+        pass
+
+    assert [written_by(kind) for kind in (Plain, Shouting, Below)] == [[b"x"], [b"X"], [b"X"]]
+
+
+def test_write_of_a_mixin_wins_where_inheritance_says_so():
+    class Before(Recording, poolio.Protocol):
+        pass
+
+    class After(poolio.Protocol, Recording):
+        pass
+
+    assert written_by(Before) == ["recorded", b"x"]
+    assert written_by(After) == [b"x"]
+
+
+def test_write_in_a_diamond_is_the_one_that_the_order_of_classes_names():
+    class Left(poolio.Protocol):
+        pass
+
+    class Right(poolio.Protocol):
+        def write(self, data, /):
+            super().write(b"right")
+
+    class Bottom(Left, Right):
+        pass
+
+    class Last(Bottom):
+        pass
+
+    assert [written_by(kind) for kind in (Bottom, Last, Left)] == [[b"right"], [b"right"], [b"x"]]
+
+
+def test_subclass_arguments_reach_init_subclass():
+    class Base(poolio.Protocol):
+        def __init_subclass__(cls, *, name, **options):
+            super().__init_subclass__(**options)
+            cls.name = name
+
+    class Named(Base, name="given"):
+        pass
+
+    assert Named.name == "given"
