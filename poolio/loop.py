@@ -29,7 +29,29 @@ T = TypeVar("T")
 _thread = threading.local()
 
 
-def share_room(tls: sslproto.SSLProtocol) -> sslproto.SSLProtocol:
+class TLSProtocol(sslproto.SSLProtocol):
+    """asyncio's, sharing its room, and safe for who reads only while he may write.
+
+    With tiny write limits asyncio's own pauses such an application for ever: session tickets of the handshake wait for
+    the next read to be sent, and at 0 nothing to send is already too much.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        share_room(self)
+
+    def _on_handshake_complete(self, handshake_exc):  # type: ignore
+        if handshake_exc is None:
+            self._process_outgoing()  # type: ignore[attr-defined]
+        super()._on_handshake_complete(handshake_exc)
+
+    def _control_app_writing(self) -> None:
+        size = self._get_write_buffer_size()  # type: ignore[attr-defined]
+        if self._app_writing_paused or size > self._outgoing_high_water:  # type: ignore[attr-defined]
+            super()._control_app_writing()  # type: ignore[misc]
+
+
+def share_room(tls: sslproto.SSLProtocol) -> None:
     """Let a TLS connection receive into 256 KiB that all of its thread share, instead of as much for each.
 
     SAFE: a transport asks for the room, receives, and hands over what came in one go; it is copied out at once.
@@ -38,7 +60,6 @@ def share_room(tls: sslproto.SSLProtocol) -> sslproto.SSLProtocol:
         _thread.tls_room = bytearray(tls.max_size)
     tls._ssl_buffer = _thread.tls_room  # type: ignore[attr-defined]
     tls._ssl_buffer_view = memoryview(_thread.tls_room)  # type: ignore[attr-defined]
-    return tls
 
 
 class Wires(asyncio.SelectorEventLoop):
@@ -62,11 +83,12 @@ class Wires(asyncio.SelectorEventLoop):
         return tls._app_transport
 
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
-        return share_room(sslproto.SSLProtocol(self._loop_of_transports(), *arguments, **options))
+        return TLSProtocol(self._loop_of_transports(), *arguments, **options)
 
     async def start_tls(self, *arguments: Any, **options: Any) -> asyncio.Transport | None:
         secured = await super().start_tls(*arguments, **options)
-        share_room(secured._ssl_protocol)  # type: ignore[union-attr]
+        if secured is not None:  # it is None if the connection was lost just now
+            share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
         return secured
 
     def _start_serving(  # type: ignore

@@ -133,7 +133,12 @@ cdef class Reactor:
             self.dirty = source.next_dirty
             source.next_dirty = None
             source.is_dirty = False
-            source.on_callback_end()
+            try:
+                source.on_callback_end()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                source.on_failure(exc)
         return 0
 
     cdef int handle_ready(self, int milliseconds) except -1:

@@ -29,8 +29,8 @@ cdef class ReadSlab:
     cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
     cdef object timer              # of the loop, until the next trimming; None: nothing to trim
     # while the pool is at its limit
-    cdef bint is_short             # the last make_room() found no memory
     cdef list waiting              # who is told when there is room again; None: nobody
+    cdef object shortage           # the last PoolExhausted
     cdef double short_since        # on the loop's clock
 
     cdef Reservation reserve(self)
@@ -38,20 +38,21 @@ cdef class ReadSlab:
     # For who receives at once, between two steps of Python: the room is nobody's until take(). room_in() first
     cdef Buffer take(self, Py_ssize_t size)
     cdef void leave(self) noexcept
-    cdef int make_room(self) except -1
+    cdef bint make_room(self) except -1
     cdef object wait_for_room(self, waiter)
     cdef int _need_slab(self) except -1
     cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)
 
 
-cdef inline char *room_in(ReadSlab reader, Py_ssize_t *length) except NULL:
-    """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold.
+cdef inline char *room_in(ReadSlab reader, Py_ssize_t *length) except? NULL:
+    """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold. NULL: no memory now.
 
     LIFETIME: until the next call of any method of the ReadSlab. A sanitized build opens it in make_room() alone.
     """
     if POISONS or reader.latest is not None or not has_room(reader):
-        reader.make_room()
+        if not reader.make_room():
+            return NULL
     length[0] = reader.slab.capacity - reader.slab.top
     return reader.slab.memory + reader.slab.top
 

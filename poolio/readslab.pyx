@@ -134,14 +134,17 @@ cdef class ReadSlab:
             self._trim_later()                    # other people's code: the slab is held by now
         return room
 
-    cdef int make_room(self) except -1:
+    cdef bint make_room(self) except -1:
+        """Is there room for a read? False: the pool is at its limit."""
         if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
             self._give_up_latest()
-        self.is_short = True
-        self._need_slab()
-        self.is_short = False
+        try:
+            self._need_slab()
+        except PoolExhausted as exc:
+            self.shortage = exc
+            return False
         poolio_unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
-        return 0
+        return True
 
     cdef Buffer take(self, Py_ssize_t size):
         """The Buffer of the first `size` bytes of the room: 1 to its length."""
@@ -174,17 +177,15 @@ cdef class ReadSlab:
         self.waiting.append(waiter)
 
     def _try_again(self):
-        try:
-            self.make_room()
-        except PoolExhausted as exc:
-            self.loop.call_later(RETRY_SECONDS, self._try_again)
-            if self.loop.time() - self.short_since > PATIENCE_SECONDS:
-                self.short_since = self.loop.time()
-                self.waiting[0].room_is_late(exc)
-        else:
-            waiting, self.waiting = self.waiting, None
+        if self.make_room():
+            waiting, self.waiting, self.shortage = self.waiting, None, None
             for waiter in waiting:
                 waiter.room_again()
+            return
+        self.loop.call_later(RETRY_SECONDS, self._try_again)
+        if self.loop.time() - self.short_since > PATIENCE_SECONDS:
+            self.short_since = self.loop.time()
+            self.waiting[0].room_is_late(self.shortage)
 
     cdef int _need_slab(self) except -1:
         if not has_room(self):

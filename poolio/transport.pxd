@@ -70,6 +70,7 @@ cdef class StreamTransport(Source):
     cdef int _receive_into_room(self) except -1
     cdef int _receive_nothing(self, Py_ssize_t result) except -1
     cdef inline int _call(self, object data) except -1
+    cdef int _wait_for_room(self) except -1
     cdef int _decide(self) except -1
     cdef inline int _send(self) except -1
     cdef int _sent(self, int result) except -1

@@ -40,7 +40,7 @@ from poolio.pool cimport default_pool
 from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
 from poolio.readslab cimport read_slab_for, room_in
 from poolio.receiver cimport Receiver
-from poolio.writequeue cimport clear_queue, is_sound, put_buffer, put_object, send_queue, unpin, unpin_last
+from poolio.writequeue cimport clear_queue, held_from, is_sound, put_buffer, put_object, send_queue, unpin, unpin_last
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -123,8 +123,6 @@ cdef class StreamTransport(Source):
 
     cdef int begin(self) except -1:
         """Call connection_made(), then read. In the transport's context."""
-        if self.state & LOST:
-            return 0
         try:
             self.protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
@@ -166,16 +164,14 @@ cdef class StreamTransport(Source):
         return 0
 
     cdef int on_failure(self, exc) except -1:
-        if self.slab is not None and self.slab.is_short:
-            self.state |= SHORT
-            self.slab.wait_for_room(self)
-            return self._update_interest()
         return self._fail(exc, "Fatal error: protocol.data_received() call failed.")
 
     cdef inline int _receive(self) except -1:
         cdef Py_ssize_t room_size, received
         cdef char *room = room_in(self.slab, &room_size)
         cdef Buffer buf
+        if room == NULL:
+            return self._wait_for_room()
         received = poolio_recv(self.fd, room, <size_t>room_size)
         if received <= 0:
             self.slab.leave()
@@ -265,22 +261,28 @@ cdef class StreamTransport(Source):
         self.close()
         return 0
 
+    cdef int _wait_for_room(self) except -1:
+        self.state |= SHORT
+        self.slab.wait_for_room(self)
+        return self._update_interest()
+
     def room_again(self):
         """For the ReadSlab: the pool has memory again."""
         self.state &= ~<unsigned int>SHORT
         self._update_interest()
 
     def room_is_late(self, exc):
-        """For the ReadSlab: the pool has had no memory for long. Whoever has most to send is closed, else this one."""
-        cdef StreamTransport one
+        """For the ReadSlab: the pool has had no memory for long. Who has most of it to send is closed, else this one."""
         cdef StreamTransport most = self
+        cdef Py_ssize_t held, most_held = 0
         if self.state & LOST:
             return
         for source in self.reactor.sources:
             if isinstance(source, StreamTransport):
-                one = <StreamTransport>source
-                if one.queue.size > most.queue.size:
-                    most = one
+                held = held_from(&(<StreamTransport>source).queue, self.slab.pool)
+                if held > most_held:
+                    most = <StreamTransport>source
+                    most_held = held
         most._fail(exc, "Fatal error: the pool had no memory to read into for too long.")
 
     def pause_reading(self):
@@ -630,7 +632,7 @@ cdef class StreamTransport(Source):
 
     cdef object _socket(self):
         if self.sock is None and self.fd >= 0:
-            self.sock = socket.socket(self.family, socket.SOCK_STREAM, 0, fileno=self.fd)
+            self.sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fileno=self.fd)
         return self.sock
 
     cdef object _remember_addresses(self):

@@ -7,6 +7,7 @@
 from cpython.object cimport PyObject
 
 from poolio.allocation cimport Allocation, Holder, take_hold
+from poolio.slab cimport SlabStore
 
 cdef struct Piece:
     # LIFETIME of data: while the piece is in the queue; exactly one of owner and allocation is not NULL
@@ -54,5 +55,7 @@ cdef int send_queue(WriteQueue *queue, int fd) noexcept
 # A piece that pins much more than it is goes to memory of its own: any of them, or the last.
 cdef void unpin(WriteQueue *queue) noexcept
 cdef void unpin_last(WriteQueue *queue) noexcept
+# Bytes that it still has to send from this pool.
+cdef Py_ssize_t held_from(WriteQueue *queue, SlabStore store) noexcept
 cdef void clear_queue(WriteQueue *queue) noexcept
 cdef bint is_sound(WriteQueue *queue) noexcept

@@ -155,6 +155,16 @@ cdef void _move_out(Piece *piece) noexcept:
     drop_hold(allocation, piece.held)
 
 
+cdef Py_ssize_t held_from(WriteQueue *queue, SlabStore store) noexcept:
+    cdef Piece *piece = queue.first
+    cdef Py_ssize_t size = 0
+    while piece != NULL:
+        if piece.allocation != NULL and piece.allocation.store == <PyObject *>store:
+            size += piece.length
+        piece = piece.following
+    return size
+
+
 cdef void clear_queue(WriteQueue *queue) noexcept:
     while queue.first != NULL:
         _drop_first(queue)

@@ -288,3 +288,32 @@ def test_tls_connections_share_their_room_and_nothing_else(loop_name):
         server.close()
         await server.wait_closed()
     run(loop_name, main)
+
+
+@own_transports
+@pytest.mark.parametrize("limit", (0, 1))
+def test_tls_echo_with_tiny_write_limits_that_pauses_reading_goes_on(loop_name, limit):
+    class Careful(Echo):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(high=limit)
+
+        def pause_writing(self):
+            self.transport.pause_reading()
+
+        def resume_writing(self):
+            self.transport.resume_reading()
+
+    async def main():
+        server = await poolio.create_server(Careful, "127.0.0.1", 0, ssl=SERVER_TLS)
+        transport, protocol = await poolio.create_connection(
+            Recorder, *address_of(server), ssl=CLIENT_TLS, server_hostname="localhost")
+        for part in range(20):
+            transport.write(BLOCK[100_000 * part:100_000 * (part + 1)])
+        await eventually(lambda: len(protocol.received) == 2_000_000)
+        assert protocol.received == BLOCK[:2_000_000]
+        transport.close()
+        await protocol.ended
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
