@@ -6,6 +6,7 @@
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
 #   make bench-full  every cell of the benchmark (15 instead of 3)
+#   make test-libraries  aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
 #   make soak     2,000 connections opened, used and dropped at random for a minute
@@ -18,7 +19,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full test-cpython test-portable test-malloc test-references soak bench bench-full lint types sanitize sanitize-memory dist clean
+.PHONY: test test-full test-libraries test-cpython test-portable test-malloc test-references soak bench bench-full lint types sanitize sanitize-memory dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +35,10 @@ test: $(STAMP)test
 
 test-full: $(STAMP)test
 	$(BIN)/pytest -m full tests/test_protocol.py
+
+# redis-server and PostgreSQL have to be installed; without them their tests are skipped
+test-libraries: $(STAMP)test,libraries
+	$(BIN)/pytest tests/test_libraries.py
 
 test-cpython: $(STAMP)test
 	$(BIN)/python tests/cpython.py
