@@ -1,7 +1,7 @@
 # Everything starts from a fresh clone: each target makes the environment that it needs.
 #   make test     all tests                      make bench      the quick throughput benchmark
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
-#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: those of memory and wires
+#   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: memory, wires
 #   make test-malloc      the tests under PYTHONMALLOC=debug
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)

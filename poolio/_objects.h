@@ -17,6 +17,16 @@ static inline PyObject *poolio_revive(PyObject *object)
 #endif
 }
 
+/* Is it a method as compiled classes have them? And the same one, belonging to another class that inherits it. */
+static inline int poolio_is_method(PyObject *object)
+{
+    return Py_IS_TYPE(object, &PyMethodDescr_Type);
+}
+static inline PyObject *poolio_method_of(PyTypeObject *kind, PyObject *method)
+{
+    return PyDescr_NewMethod(kind, ((PyMethodDescrObject *)method)->d_method);
+}
+
 /* For a Cython function that finds an exception set: declared `except -1`, it raises that exception on. */
 static inline int poolio_raise_again(void)
 {

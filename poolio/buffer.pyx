@@ -11,7 +11,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
-from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject, Py_TYPE
+from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject
 from cpython.slice cimport PySlice_Unpack
 from libc.string cimport memcmp, memcpy, memmove
 
@@ -35,13 +35,11 @@ cdef extern from "Python.h":
     bint PyIndex_Check(object value)
     object PyNumber_Index(object value)
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
-    ctypedef struct PyMethodDef:
-        pass
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
-    PyTypeObject PyMethodDescr_Type
-    object PyDescr_NewMethod(PyTypeObject *kind, PyMethodDef *method)
     void PyType_Modified(PyTypeObject *kind)
+
+cdef extern from "_objects.h":
+    bint poolio_is_method(object thing)
+    object poolio_method_of(PyTypeObject *kind, object method)
 
 cdef extern from "_search.h" nogil:
     Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
@@ -306,8 +304,8 @@ cdef int _adopt_methods(kind) except -1:
     """Make a base's methods Buffer's own. CPython calls fast what is of an object's very class: 9 ns."""
     own = <dict>(<PyTypeObject *>Buffer).tp_dict
     for name, method in vars(kind).items():
-        if Py_TYPE(method) == &PyMethodDescr_Type and name not in own:
-            own[name] = PyDescr_NewMethod(<PyTypeObject *>Buffer, (<PyMethodDescrObject *>method).d_method)
+        if poolio_is_method(method) and name not in own:
+            own[name] = poolio_method_of(<PyTypeObject *>Buffer, method)
     PyType_Modified(<PyTypeObject *>Buffer)
     return 0
 

@@ -13,7 +13,7 @@ import asyncio
 
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_CheckExact
-from cpython.object cimport PyTypeObject, Py_TYPE
+from cpython.object cimport PyTypeObject
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 
 from poolio.allocation cimport count_copied, try_freeze
@@ -23,13 +23,9 @@ from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
 from poolio.receiver cimport Receiver
 from poolio.transport cimport StreamTransport
 
-cdef extern from "Python.h":
-    ctypedef struct PyMethodDef:
-        pass
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
-    PyTypeObject PyMethodDescr_Type
-    object PyDescr_NewMethod(PyTypeObject *kind, PyMethodDef *method)
+cdef extern from "_objects.h":
+    bint poolio_is_method(object thing)
+    object poolio_method_of(PyTypeObject *kind, object method)
 
 # Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
 # They cost the same at 8 to 11 KiB (benchmarks/writeform.py); half of that: the copy also takes room in the cache.
@@ -162,12 +158,11 @@ cdef object _own_write(cls):
     CPython calls without detour only what belongs to an object's very class: 175 instructions of 1,500 for an echoed
     message (callgrind). What its bases were given in this way is looked through, so inheritance stays as written.
     """
-    method = ProtocolCore.__dict__["write"]
     for base in cls.__mro__:
         found = vars(base).get("write")
-        if found is not None and (base is ProtocolCore or Py_TYPE(found) != &PyMethodDescr_Type):
+        if found is not None and (base is ProtocolCore or not poolio_is_method(found)):
             break
     if base is ProtocolCore:
-        found = PyDescr_NewMethod(<PyTypeObject *>cls, (<PyMethodDescrObject *>method).d_method)
+        found = poolio_method_of(<PyTypeObject *>cls, found)
     if base is not cls:
         cls.write = found

@@ -272,7 +272,7 @@ cdef class StreamTransport(Source):
         self._update_interest()
 
     def room_is_late(self, exc):
-        """For the ReadSlab: the pool has had no memory for long. Who has most of it to send is closed, else this one."""
+        """For the ReadSlab: the pool had no memory for long. Who has most of it to send is closed, else this one."""
         cdef StreamTransport most = self
         cdef Py_ssize_t held, most_held = 0
         if self.state & LOST:

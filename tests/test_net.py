@@ -1,6 +1,7 @@
 """create_server() and the like, on every loop: asyncio's arguments, and a Server as CPython 3.13 has it."""
 
 import asyncio
+import contextlib
 import os
 import socket
 
@@ -27,6 +28,23 @@ def recording(made):
         made.append(Recorder())
         return made[-1]
     return factory
+
+
+@contextlib.asynccontextmanager
+async def tls_echo(count, factory=None, **options):
+    """A TLS server that echoes, and `count` connections to it: [(number, transport, protocol)]."""
+    server = await poolio.create_server(factory or Echo, "127.0.0.1", 0, ssl=SERVER_TLS, **options)
+    clients = []
+    for number in range(count):
+        transport, protocol = await poolio.create_connection(
+            Recorder, *address_of(server), ssl=CLIENT_TLS, server_hostname="localhost")
+        clients.append((number, transport, protocol))
+    yield clients
+    for _, transport, protocol in clients:
+        transport.close()
+        await protocol.ended
+    server.close()
+    await server.wait_closed()
 
 
 def address_of(server):
@@ -270,23 +288,14 @@ def test_tls_handshake_that_never_comes_times_out(loop_name):
 def test_tls_connections_share_their_room_and_nothing_else(loop_name):
     """Many at once, contents checked: what arrives in the common room is copied out before the next one receives."""
     async def main():
-        server = await poolio.create_server(Echo, "127.0.0.1", 0, ssl=SERVER_TLS)
-        clients = []
-        for number in range(10):
-            transport, protocol = await poolio.create_connection(
-                Recorder, *address_of(server), ssl=CLIENT_TLS, server_hostname="localhost")
-            clients.append((number, transport, protocol))
-        assert len({id(transport._ssl_protocol._ssl_buffer) for _, transport, _ in clients}) == 1
-        for part in range(5):
-            for number, transport, _ in clients:
-                transport.write(BLOCK[number + 100_000 * part:number + 100_000 * (part + 1)])
-        await eventually(lambda: all(len(protocol.received) == 500_000 for _, _, protocol in clients))
-        for number, transport, protocol in clients:
-            assert protocol.received == BLOCK[number:number + 500_000]
-            transport.close()
-            await protocol.ended
-        server.close()
-        await server.wait_closed()
+        async with tls_echo(10) as clients:
+            assert len({id(transport._ssl_protocol._ssl_buffer) for _, transport, _ in clients}) == 1
+            for part in range(5):
+                for number, transport, _ in clients:
+                    transport.write(BLOCK[number + 100_000 * part:number + 100_000 * (part + 1)])
+            await eventually(lambda: all(len(protocol.received) == 500_000 for _, _, protocol in clients))
+            for number, _, protocol in clients:
+                assert protocol.received == BLOCK[number:number + 500_000]
     run(loop_name, main)
 
 
@@ -305,15 +314,9 @@ def test_tls_echo_with_tiny_write_limits_that_pauses_reading_goes_on(loop_name, 
             self.transport.resume_reading()
 
     async def main():
-        server = await poolio.create_server(Careful, "127.0.0.1", 0, ssl=SERVER_TLS)
-        transport, protocol = await poolio.create_connection(
-            Recorder, *address_of(server), ssl=CLIENT_TLS, server_hostname="localhost")
-        for part in range(20):
-            transport.write(BLOCK[100_000 * part:100_000 * (part + 1)])
-        await eventually(lambda: len(protocol.received) == 2_000_000)
-        assert protocol.received == BLOCK[:2_000_000]
-        transport.close()
-        await protocol.ended
-        server.close()
-        await server.wait_closed()
+        async with tls_echo(1, Careful) as [(_, transport, protocol)]:
+            for part in range(20):
+                transport.write(BLOCK[100_000 * part:100_000 * (part + 1)])
+            await eventually(lambda: len(protocol.received) == 2_000_000)
+            assert protocol.received == BLOCK[:2_000_000]
     run(loop_name, main)
