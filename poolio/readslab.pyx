@@ -169,7 +169,7 @@ cdef class ReadSlab:
         poolio_poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
 
     cdef object wait_for_room(self, waiter):
-        """Call the waiter's room_again() when the pool has memory again, room_is_late() after each PATIENCE_SECONDS."""
+        """Call the waiter's _room_again() when the pool has memory again, _room_is_late() after each PATIENCE_SECONDS."""
         if self.waiting is None:
             self.waiting = []
             self.short_since = self.loop.time()
@@ -180,12 +180,12 @@ cdef class ReadSlab:
         if self.make_room():
             waiting, self.waiting, self.shortage = self.waiting, None, None
             for waiter in waiting:
-                waiter.room_again()
+                waiter._room_again()
             return
         self.loop.call_later(RETRY_SECONDS, self._try_again)
         if self.loop.time() - self.short_since > PATIENCE_SECONDS:
             self.short_since = self.loop.time()
-            self.waiting[0].room_is_late(self.shortage)
+            self.waiting[0]._room_is_late(self.shortage)
 
     cdef int _need_slab(self) except -1:
         if not has_room(self):

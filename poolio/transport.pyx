@@ -266,12 +266,12 @@ cdef class StreamTransport(Source):
         self.slab.wait_for_room(self)
         return self._update_interest()
 
-    def room_again(self):
+    def _room_again(self):
         """For the ReadSlab: the pool has memory again."""
         self.state &= ~<unsigned int>SHORT
         self._update_interest()
 
-    def room_is_late(self, exc):
+    def _room_is_late(self, exc):
         """For the ReadSlab: the pool had no memory for long. Who has most of it to send is closed, else this one."""
         cdef StreamTransport most = self
         cdef Py_ssize_t held, most_held = 0
