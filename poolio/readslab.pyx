@@ -169,7 +169,7 @@ cdef class ReadSlab:
         poolio_poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
 
     cdef object wait_for_room(self, waiter):
-        """Call the waiter's _room_again() when the pool has memory again, _room_is_late() after each PATIENCE_SECONDS."""
+        """Call the waiter's _room_again() when there is memory again, _room_is_late() after each PATIENCE_SECONDS."""
         if self.waiting is None:
             self.waiting = []
             self.short_since = self.loop.time()
