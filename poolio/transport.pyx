@@ -102,9 +102,13 @@ cdef class StreamTransport(Source):
     def __del__(self):
         if self.fd < 0:
             return
-        if not self.reactor.is_inherited:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-        self._close_socket()
+        try:
+            if not self.reactor.is_inherited:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        finally:
+            self._close_socket()
+            if self.server is not None:
+                self._leave_server()
 
     @property
     def __class__(self):
@@ -576,17 +580,21 @@ cdef class StreamTransport(Source):
         return 0
 
     def _finish(self, exc):
-        protocol, server, waiter = self.protocol, self.server, self.empty_waiter
+        protocol, waiter = self.protocol, self.empty_waiter
         try:
             protocol.connection_lost(exc)
         finally:
             self._close_socket()
-            self.protocol = self.data_received = self.slab = self.server = None
+            self.protocol = self.data_received = self.slab = None
             self.vectorcall = NULL
-            if server is not None:
-                server._detach(self) if _takes_transports(server) else server._detach()
+            if self.server is not None:
+                self._leave_server()
             if waiter is not None and not waiter.done():
                 waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    cdef object _leave_server(self):
+        server, self.server = self.server, None
+        server._detach(self) if _takes_transports(server) else server._detach()
 
     cdef object _close_socket(self):
         self.reactor.set_interest(self, 0)
