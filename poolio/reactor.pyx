@@ -17,7 +17,8 @@ A source without interest is taken out of epoll, or an error on it would be repo
 A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to
 are dirty, and are told.
 
-After a fork the child has a new, empty epoll instance: it never touches the parent's registrations.
+A fork sends what is waiting for the callback's end. The child has a new, empty epoll instance: it never touches the
+parent's registrations.
 """
 
 import os
@@ -194,6 +195,12 @@ cdef class Reactor:
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
                 break
 
+    def _before_fork(self):
+        """What the callback that forks has written leaves once, not from both processes."""
+        if self.current != NULL:
+            (<Source>self.current).on_callback_end()
+        self.end_callback()
+
     def _after_fork(self):
         if self.epoll_fd < 0:
             return
@@ -233,10 +240,15 @@ cdef object adopt(Reactor reactor, object loop):
     _reactors[id(loop)] = reactor
 
 
+def _before_fork_in_parent():
+    for reactor in list(_all_reactors):
+        reactor._before_fork()
+
+
 def _after_fork_in_child():
     for reactor in list(_all_reactors):
         reactor._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -254,6 +254,63 @@ def test_forked_child_collects_and_ends_parents_traffic_goes_on(kind):
     assert (done.returncode, done.stdout, done.stderr) == (0, "parent is well\n", "")
 
 
+FORKING_INSIDE = """
+    import asyncio, os, socket, sys
+    import poolio
+
+    class Forking(poolio.Protocol):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made.append(self)
+        def data_received(self, buf):
+            self.write(b"mine ")
+            made[1 - made.index(self)].write(b"other's ")
+            self.child = os.fork()
+            self.write(b"after" if self.child else b"CHILD")
+
+    made = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        net = loop if own_loop else poolio
+        server = await net.create_server(Forking, "127.0.0.1", 0)
+        peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(2)]
+        while len(made) < 2:
+            await asyncio.sleep(0.01)
+        peers[0].sendall(b"x")
+        forking = made[0] if made[0].transport.get_extra_info("peername") == peers[0].getsockname() else made[1]
+        while not hasattr(forking, "child"):
+            await asyncio.sleep(0)
+        if forking.child == 0:
+            os._exit(0)
+        os.waitpid(forking.child, 0)
+        for protocol in made:
+            protocol.transport.close()
+        await asyncio.sleep(0.01)
+        for peer in peers:
+            got = b""
+            peer.settimeout(20)
+            while data := peer.recv(100):
+                got += data
+            print(got.replace(b"CHILD", b""))
+            peer.close()
+        server.close()
+        await server.wait_closed()
+
+    own_loop = sys.argv[1] == "poolio"
+    with asyncio.Runner(loop_factory=poolio.new_event_loop if own_loop else asyncio.new_event_loop) as runner:
+        runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
+def test_fork_inside_a_callback_sends_what_was_written_once(kind):
+    """What the child itself writes afterwards is its own affair (CHILD)."""
+    code = textwrap.dedent(FORKING_INSIDE)
+    done = subprocess.run([sys.executable, "-c", code, kind], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, """b'mine after'\nb"other's "\n""", "")
+
+
 def test_many_ready_at_once_are_all_served():
     """More than one batch of events."""
     count = 700
