@@ -39,7 +39,8 @@ def counted(loadgen: pathlib.Path, row: str, size: int, connections: int, messag
     """Instructions of the whole life of a server that echoes so many messages."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "callgrind.out"
-        server = Server(row, ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={path}"])
+        server = Server(row, [
+            "valgrind", "--quiet", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={path}"])
         try:
             server.wait_until_serving()
             command = [str(loadgen), str(server.port), str(connections), str(size), "count", str(messages)]

@@ -352,6 +352,8 @@ cdef class StreamTransport(Source):
             count_copied(buf)
             copy = PyBytes_FromStringAndSize(buf.data, buf.length)
             put_object(&self.queue, copy, PyBytes_AS_STRING(copy), buf.length)
+        if self.reactor.current == <PyObject *>self and self.queue.size < CORK_BYTES and not self.state & BLOCKED:
+            return 0                             # our own callback: sent when it ends
         return self._queue_grew()
 
     cdef int _write_other(self, data) except -1:
