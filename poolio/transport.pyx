@@ -326,10 +326,15 @@ cdef class StreamTransport(Source):
     def writelines(self, list_of_data):
         """Send several pieces in order, gathered."""
         cdef PyObject *current = self.reactor.current
+        if self.state & (ENDS | LOST | SENDS_FILE):
+            self._refuse_write("writelines", b"")      # once, however many there are
+            return
         self.reactor.current = <PyObject *>self
         try:
             for data in list_of_data:
                 self.write_data(data)
+                if self.state & LOST:                      # just now: the rest has nowhere to go
+                    break
         finally:
             self.reactor.current = current
             if self.queue.first != NULL and not self.state & BLOCKED:
@@ -337,7 +342,7 @@ cdef class StreamTransport(Source):
 
     cdef int write_data(self, data) except -1:
         if self.state & (ENDS | LOST | SENDS_FILE):
-            return self._refuse_write(data)
+            return self._refuse_write("write", data)
         if type(data) is Buffer:
             return self._write_buffer(<Buffer>data)
         return self._write_other(data)
@@ -450,11 +455,11 @@ cdef class StreamTransport(Source):
             poolio_send_end(self.fd)
         return 0
 
-    def _refuse_write(self, data):
+    def _refuse_write(self, method, data):
         if self.state & ENDS:
-            raise RuntimeError("Cannot call write() after write_eof()")
+            raise RuntimeError(f"Cannot call {method}() after write_eof()")
         if self.empty_waiter is not None:
-            raise RuntimeError("unable to write; sendfile is in progress")
+            raise RuntimeError(f"unable to {method}; sendfile is in progress")
         if not isinstance(data, Buffer) and not PyObject_CheckBuffer(data):
             raise TypeError(f"data argument must be a Buffer or a bytes-like object, not {type(data).__name__!r}")
         if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
