@@ -19,7 +19,7 @@ if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
 MODULES = (
-    "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
+    "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
     "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
 )
 CHECKED = VARIANT not in ("release", "portable")

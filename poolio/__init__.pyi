@@ -4,7 +4,9 @@ from typing import Final, SupportsIndex
 from _typeshed import ReadableBuffer
 
 from poolio.buffer import Buffer
-from poolio.errors import BufferReleased, PoolError, PoolExhausted
+from poolio.chain import Chain
+from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.framing import Codec, Delimited, FixedSize, LengthPrefixed, Varint
 from poolio.loop import EventLoop, new_event_loop, run
 from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
 from poolio.pool import Pool, Statistics, default_pool
@@ -14,12 +16,20 @@ __version__: Final[str]
 __all__ = [
     "Buffer",
     "BufferReleased",
+    "Chain",
+    "Codec",
+    "Delimited",
     "EventLoop",
+    "FixedSize",
+    "FrameError",
+    "FrameTooLarge",
+    "LengthPrefixed",
     "Pool",
     "PoolError",
     "PoolExhausted",
     "Protocol",
     "Statistics",
+    "Varint",
     "alloc",
     "alloc_unpooled",
     "alloc_unsafe",

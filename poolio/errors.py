@@ -1,6 +1,6 @@
 """Owns the exceptions that poolio raises. Knows nothing else; every floor may import it."""
 
-__all__ = ["BufferReleased", "PoolError", "PoolExhausted"]
+__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
 
 
 class PoolError(Exception):
@@ -13,3 +13,19 @@ class PoolExhausted(PoolError, MemoryError):
 
 class BufferReleased(PoolError, ValueError):
     """A Buffer was used after its `release()`."""
+
+
+class FrameError(PoolError, ValueError):
+    """Bytes that are no frame of this codec. What follows them can't be told apart any more."""
+
+
+class FrameTooLarge(FrameError):
+    """A frame beyond its limit. `size`: its bytes, or the least that they can be; `limit`: the most allowed."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a frame of {size} bytes is beyond the limit of {limit}")
+        self.size = size
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[type, tuple[int, int]]:
+        return type(self), (self.size, self.limit)

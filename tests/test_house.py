@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
 ORDER = (
-    "slab", "allocation", "numbers", "search", "buffer", "pool", "readslab",
+    "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
     "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
 )
 DOOR = ("loop", "net", "echo")

@@ -1,0 +1,45 @@
+# Chain: buffers in order, as one byte sequence. See chain.pyx.
+#
+#     first ──> Link ──> Link ──> Link <── last        size = sum of their lengths
+#               │ data, length: what is left of it       (room: free bytes behind it, of memory of the chain's own)
+#               └ buf: the Buffer that it lies in, which nobody else may release
+
+from cpython.object cimport PyObject
+
+from poolio.buffer cimport Buffer
+from poolio.pool cimport Pool
+
+cdef struct Link:
+    # LIFETIME of data: while the link is in the chain
+    const char *data
+    Py_ssize_t length
+    Py_ssize_t room
+    PyObject *buf
+    Link *following
+
+
+cdef class Chain:
+    cdef Pool pool              # copies what is appended and is no Buffer; None: the default pool
+    cdef Link *first
+    cdef Link *last
+    cdef Link *looked_at        # the last one that unpin() has seen; NULL: none
+    cdef Py_ssize_t size
+    # for who cuts frames out of it
+    cdef public Py_ssize_t wanted   # with fewer bytes than this there is no frame yet; back to 0 when some are dropped
+    cdef Py_ssize_t searched    # what is searched for does not end in so many bytes
+    cdef object searched_for    # bytes, or a tuple of them; None: nothing
+    cdef bint is_discarding     # the beginning of the frame was dropped
+    cdef Py_ssize_t to_discard  # bytes still to come that nobody wants
+
+    # put: a Buffer that is the chain's from now on, alive and not empty
+    cdef int put(self, Buffer buf) except -1
+    cdef Buffer cut(self, Py_ssize_t count)
+    cdef Buffer copy_out(self, Py_ssize_t count)
+    cdef void drop(self, Py_ssize_t count) noexcept
+    cdef void discard(self, Py_ssize_t count) noexcept
+    cdef void read_into(self, char *target, Py_ssize_t count) noexcept
+    cdef Py_ssize_t find_from(self, Py_ssize_t start, Py_ssize_t stop, const char *needle, Py_ssize_t length) noexcept
+    cdef int unpin(self) except -1
+    cdef int _unpin(self) except -1
+    cdef void _drop_first(self) noexcept
+    cdef Py_ssize_t _within(self, count) except -1
