@@ -20,7 +20,7 @@ if VARIANT not in VARIANTS:
 
 MODULES = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
+    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol", "framed",
 )
 CHECKED = VARIANT not in ("release", "portable")
 

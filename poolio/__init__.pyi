@@ -6,6 +6,7 @@ from _typeshed import ReadableBuffer
 from poolio.buffer import Buffer
 from poolio.chain import Chain
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.framed import FramedProtocol
 from poolio.framing import Codec, Delimited, FixedSize, LengthPrefixed, Varint
 from poolio.loop import EventLoop, new_event_loop, run
 from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
@@ -23,6 +24,7 @@ __all__ = [
     "FixedSize",
     "FrameError",
     "FrameTooLarge",
+    "FramedProtocol",
     "LengthPrefixed",
     "Pool",
     "PoolError",

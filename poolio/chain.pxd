@@ -31,6 +31,7 @@ cdef class Chain:
     cdef bint is_discarding     # the beginning of the frame was dropped
     cdef Py_ssize_t to_discard  # bytes still to come that nobody wants
 
+    cpdef object append(self, data)
     # put: a Buffer that is the chain's from now on, alive and not empty
     cdef int put(self, Buffer buf) except -1
     cdef Buffer cut(self, Py_ssize_t count)
@@ -42,4 +43,5 @@ cdef class Chain:
     cdef int unpin(self) except -1
     cdef int _unpin(self) except -1
     cdef void _drop_first(self) noexcept
+    cdef Py_ssize_t held_from(self, Pool pool) noexcept
     cdef Py_ssize_t _within(self, count) except -1

@@ -101,7 +101,7 @@ cdef class Chain:
         """How many bytes from the front lie in one Buffer, and can be taken without a copy."""
         return 0 if self.first == NULL else self.first.length
 
-    def append(self, data):
+    cpdef object append(self, data):
         """Put a Buffer or a bytes-like object, of which a copy is made, at the end."""
         cdef Buffer buf
         if isinstance(data, Buffer):
@@ -247,6 +247,18 @@ cdef class Chain:
         if self.looked_at == link:
             self.looked_at = NULL
         _end_link(link)
+
+    cdef Py_ssize_t held_from(self, Pool pool) noexcept:
+        """Bytes that lie in slabs of this pool."""
+        cdef Link *link = self.first
+        cdef Allocation *allocation
+        cdef Py_ssize_t held = 0
+        while link != NULL:
+            allocation = (<Buffer>link.buf).allocation
+            if allocation.store == <PyObject *>pool and allocation.slab != NULL:
+                held += link.length
+            link = link.following
+        return held
 
     # --- searching --------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ Refuses to know connections: bytes come in a Chain, frames go out as Buffers. Ca
 `reader.frames()`, by `writer.write_frame()`, and by anybody who calls feed().
 
 A codec is the rules alone; how far a connection has come is in its Chain. So one codec serves any number of
-connections, but for `feed()`, which keeps a chain of its own. A frame is a slice of what was received, or one copy where it
-straddles two Buffers. What a peer announces is compared with `max_frame` and reserves nothing.
+connections, but for `feed()`, which keeps a chain of its own. A frame is a slice of what was received, or one copy
+where it straddles two Buffers. What a peer announces is compared with `max_frame` and reserves nothing.
 
 A frame that is too large raises FrameTooLarge, after all frames before it were handed over, each time that its chain is
 looked at; or it is dropped as it comes and counted (too_large="discard").

@@ -19,7 +19,7 @@ from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 from poolio.allocation cimport count_copied, try_freeze
 from poolio.buffer cimport Buffer, slice_of
 from poolio.pool cimport Pool
-from poolio.readslab cimport ReadSlab, Reservation, read_slab_for
+from poolio.readslab cimport Reservation, read_slab_for
 from poolio.receiver cimport Receiver
 from poolio.transport cimport StreamTransport
 
@@ -34,9 +34,6 @@ cdef Py_ssize_t COPY_UP_TO = 4096
 
 cdef class ProtocolCore(Receiver):
     """The compiled half of Protocol."""
-
-    cdef ReadSlab reader
-    cdef Reservation reservation
 
     def get_buffer(self, sizehint):
         """For the transport: room for the next read, at least a quarter of a slab."""

@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 
 from poolio.buffer cimport Buffer
+from poolio.pool cimport Pool
 from poolio.reactor cimport Reactor, Source
 from poolio.readslab cimport ReadSlab
 from poolio.writequeue cimport WriteQueue
@@ -16,9 +17,10 @@ cdef extern from "_net.h" nogil:
 
 cdef enum ReceivesAs:
     UNDECIDED                   # until the first data for this protocol
-    BUFFERS                     # poolio.Protocol
-    BYTES                       # asyncio.Protocol
     ROOM                        # asyncio.BufferedProtocol
+    BYTES                       # asyncio.Protocol
+    BUFFERS                     # poolio.Protocol
+    IN_C                        # a Receiver with a receive() of its own
 
 
 cdef enum State:
@@ -70,7 +72,9 @@ cdef class StreamTransport(Source):
     cdef int _receive_into_room(self) except -1
     cdef int _receive_nothing(self, Py_ssize_t result) except -1
     cdef inline int _call(self, object data) except -1
+    cdef int _hand_over(self, Buffer buf) except -1
     cdef int _wait_for_room(self) except -1
+    cdef Py_ssize_t _held_from(self, Pool pool) except -1
     cdef int _decide(self) except -1
     cdef inline int _send(self) except -1
     cdef int _sent(self, int result) except -1

@@ -36,7 +36,7 @@ from libc.errno cimport EAGAIN
 
 from poolio.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.buffer cimport Buffer
-from poolio.pool cimport default_pool
+from poolio.pool cimport Pool, default_pool
 from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
 from poolio.readslab cimport read_slab_for, room_in
 from poolio.receiver cimport Receiver
@@ -146,7 +146,7 @@ cdef class StreamTransport(Source):
     # --- reading ----------------------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        if events == <unsigned int>EPOLLIN and self.receives_as == BUFFERS and self.interest & <unsigned int>EPOLLIN:
+        if events == <unsigned int>EPOLLIN and self.receives_as >= BUFFERS and self.interest & <unsigned int>EPOLLIN:
             self._receive()
         else:
             self._on_ready_slow(events)
@@ -183,7 +183,14 @@ cdef class StreamTransport(Source):
         buf = self.slab.take(received)
         if self.receives_as == BUFFERS:
             return self._call(buf)
+        if self.receives_as == IN_C:
+            return self._hand_over(buf)
         return self._call(PyBytes_FromStringAndSize(buf.data, received))
+
+    cdef int _hand_over(self, Buffer buf) except -1:
+        """To a protocol in C, which enters the contexts that it needs."""
+        cdef Receiver receiver = <Receiver>self.protocol        # it may be replaced meanwhile
+        return receiver.receive(buf)
 
     cdef inline int _call(self, object data) except -1:
         """data_received(data), in the context of the connection."""
@@ -212,7 +219,7 @@ cdef class StreamTransport(Source):
             receiver = <Receiver>protocol
             self.slab = read_slab_for(receiver.pool_to_receive_into(), self.loop)
             self.data_received = protocol.data_received
-            self.receives_as = BUFFERS
+            self.receives_as = IN_C if receiver.receives_in_c else BUFFERS
             if PyMethod_Check(<PyObject *>self.data_received):
                 self.vectorcall = PyVectorcall_Function(
                     PyMethod_GET_FUNCTION(<PyObject *>self.data_received))
@@ -276,18 +283,25 @@ cdef class StreamTransport(Source):
         self._update_interest()
 
     def _room_is_late(self, exc):
-        """For the ReadSlab: the pool had no memory for long. Who has most of it to send is closed, else this one."""
+        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one."""
         cdef StreamTransport most = self
         cdef Py_ssize_t held, most_held = 0
         if self.state & LOST:
             return
         for source in self.reactor.sources:
             if isinstance(source, StreamTransport):
-                held = held_from(&(<StreamTransport>source).queue, self.slab.pool)
+                held = (<StreamTransport>source)._held_from(self.slab.pool)
                 if held > most_held:
                     most = <StreamTransport>source
                     most_held = held
         most._fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+
+    cdef Py_ssize_t _held_from(self, Pool pool) except -1:
+        """Bytes of this pool that wait here: to be sent, or to be read."""
+        cdef Py_ssize_t held = held_from(&self.queue, pool)
+        if isinstance(self.protocol, Receiver):
+            held += (<Receiver>self.protocol).held_from(pool)
+        return held
 
     def pause_reading(self):
         """Receive nothing until `resume_reading()`."""

@@ -15,7 +15,7 @@ SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
 ORDER = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol",
+    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol", "framed",
 )
 DOOR = ("loop", "net", "echo")
 TOP_LEVEL = {
