@@ -12,6 +12,16 @@ from poolio.loop import EventLoop, new_event_loop, run
 from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
 from poolio.pool import Pool, Statistics, default_pool
 from poolio.protocol import Protocol
+from poolio.reader import StreamReader
+from poolio.streams import (
+    StreamProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    relay,
+    start_server,
+    start_unix_server,
+)
 
 __version__: Final[str]
 __all__ = [
@@ -31,6 +41,9 @@ __all__ = [
     "PoolExhausted",
     "Protocol",
     "Statistics",
+    "StreamProtocol",
+    "StreamReader",
+    "StreamWriter",
     "Varint",
     "alloc",
     "alloc_unpooled",
@@ -43,8 +56,13 @@ __all__ = [
     "default_pool",
     "from_bytes",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
+    "relay",
     "run",
+    "start_server",
     "start_tls",
+    "start_unix_server",
 ]
 
 def alloc(size: SupportsIndex) -> Buffer: ...

@@ -27,6 +27,14 @@ static inline PyObject *poolio_method_of(PyTypeObject *kind, PyObject *method)
     return PyDescr_NewMethod(kind, ((PyMethodDescrObject *)method)->d_method);
 }
 
+/* The slot that `await` calls on each step; Cython has no name for it. `send` returns a PySendResult, -1 with an
+   exception set. */
+typedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result);
+static inline void poolio_set_send(PyTypeObject *kind, poolio_step send)
+{
+    kind->tp_as_async->am_send = (sendfunc)send;
+}
+
 /* For a Cython function that finds an exception set: declared `except -1`, it raises that exception on. */
 static inline int poolio_raise_again(void)
 {

@@ -74,7 +74,7 @@ class FramedProtocol(FramedCore, Protocol):
     codec  a poolio.Codec (LengthPrefixed, Delimited, ...), or None: the class attribute `codec`. One may serve all
            connections if it is poolio's own, or keeps no state.
 
-    Otherwise as poolio.Protocol. An override of connection_lost() calls super's, so that an unfinished frame is dropped.
+    Otherwise as poolio.Protocol. An override of connection_lost() calls super's, which drops an unfinished frame.
     """
 
     codec = None

@@ -11,12 +11,29 @@ cdef class Codec:
     cdef readonly Py_ssize_t max_frame
     cdef readonly Py_ssize_t discarded  # frames too large, since creation
     cdef bint discards
+    cdef Py_ssize_t header_room         # bytes that are enough for the header of a frame of any size; 0: it has none
 
     cpdef object decode(self, Chain chain)
     cpdef object decode_last(self, Chain chain)
     cpdef object gather(self, list pieces)
 
+    # Write the header of a body of `size` bytes, so that it ends at `end`; returns its length, header_room at most
+    cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1
     cdef int _too_large(self, Chain chain, uint64_t size, uint64_t header) except -1
+
+
+cdef class Delimited(Codec):
+    cdef readonly tuple delimiters  # the longest first: of those that end together it is found first
+    cdef bytes written
+    cdef Py_ssize_t longest
+    cdef bint keeps
+    cdef bint delivers
+
+    # Where the first delimiter begins, and how long it is; -1: none is there
+    cdef Py_ssize_t find(self, Chain chain, Py_ssize_t *length) except -2
+    cdef Py_ssize_t _find_one_of(self, Chain chain, Py_ssize_t start, Py_ssize_t *length) except -2
+    cdef int _discard_begun(self, Chain chain) except -1
+    cdef int _discard_found(self, Chain chain, Py_ssize_t count) except -1
 
 
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1

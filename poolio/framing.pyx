@@ -18,7 +18,7 @@ from libc.string cimport memcpy
 
 from asyncio import IncompleteReadError
 
-from poolio.buffer cimport Buffer
+from poolio.buffer cimport Buffer, slice_of
 from poolio.chain cimport Chain
 from poolio.pool cimport default_pool
 
@@ -76,6 +76,9 @@ cdef class Codec:
     cpdef object gather(self, list pieces):
         """A list of what to send for a frame of these pieces. encode(*pieces), or without a copy of the large ones."""
         return [self.encode(*pieces)]
+
+    cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1:
+        raise NotImplementedError
 
     @property
     def chain(self):
@@ -160,6 +163,7 @@ cdef class LengthPrefixed(Codec):
         self.offset = offset
         self.adjustment = adjustment
         self.header_size = self.offset + self.width
+        self.header_room = self.width if self.offset == 0 else 0
         self.is_little = _one_of("byteorder", byteorder, "big", "little")
         self.keeps = _one_of("header", header, "strip", "keep")
         self.counted = (self.header_size if _one_of("counts", counts, "body", "frame") else 0) - self.adjustment
@@ -206,44 +210,31 @@ cdef class LengthPrefixed(Codec):
         before  the `offset` bytes in front of the length field. FrameTooLarge beyond max_frame, and beyond what the
                 field can say.
         """
-        cdef list bodies = list(pieces)
-        cdef Py_ssize_t size = _sum_of(bodies)
+        cdef bytes front = bytes(before)
         cdef Buffer frame
-        self._check_size(size)
-        frame = default_pool()._carve(self.header_size + size, False)
-        self._write_header(frame, size, before)
-        _copy_pieces(frame.data + self.header_size, size, bodies)
+        if PyBytes_GET_SIZE(front) != self.offset:
+            raise ValueError(f"before must be {self.offset} bytes, the offset of the length field, not {len(front)}")
+        frame = _frame_of(self, self.header_size, list(pieces))
+        memcpy(frame.data, PyBytes_AS_STRING(front), <size_t>self.offset)
         return frame
 
     cpdef object gather(self, list pieces):
-        cdef Py_ssize_t size = _sum_of(pieces)
-        cdef Buffer header
-        if size <= COPY_UP_TO or self.offset > 0:
-            return [self.encode(*pieces)]
-        self._check_size(size)
-        header = default_pool()._carve(self.header_size, False)
-        self._write_header(header, size, b"")
-        return [header, *pieces]
+        return _gathered(self, pieces) if self.offset == 0 else [self.encode(*pieces)]
 
-    cdef int _check_size(self, Py_ssize_t size) except -1:
-        _check_frame(size, self.largest)
-        if size + self.counted < 0:
-            raise FrameError(f"a frame of {size} bytes can't be written with an adjustment of {self.adjustment}")
-        return 0
-
-    cdef int _write_header(self, Buffer frame, Py_ssize_t size, before) except -1:
-        cdef bytes front = bytes(before)
+    cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1:
         cdef uint64_t number = <uint64_t>(size + self.counted)
         cdef int index
-        cdef int step
-        if PyBytes_GET_SIZE(front) != self.offset:
-            raise ValueError(f"before must be {self.offset} bytes, the offset of the length field, not {len(front)}")
-        memcpy(frame.data, PyBytes_AS_STRING(front), <size_t>self.offset)
-        for step in range(self.width):
-            index = step if self.is_little else self.width - 1 - step
-            frame.data[self.offset + index] = <char>(number & 0xFF)
+        if size > self.largest:
+            raise FrameTooLarge(size, self.largest)
+        if size + self.counted < 0:
+            raise FrameError(f"a frame of {size} bytes can't be written with an adjustment of {self.adjustment}")
+        for index in range(self.width):
+            if self.is_little:
+                end[index - self.width] = <char>(number & 0xFF)
+            else:
+                end[-1 - index] = <char>(number & 0xFF)
             number >>= 8
-        return 0
+        return self.width
 
 
 cdef class Varint(Codec):
@@ -257,6 +248,7 @@ cdef class Varint(Codec):
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
+        self.header_room = VARINT_BYTES
 
     def __repr__(self):
         return f"<poolio.Varint, max_frame {self.max_frame}>"
@@ -290,27 +282,24 @@ cdef class Varint(Codec):
 
     def encode(self, *pieces):
         """One Buffer: the length, and these bytes-like objects. FrameTooLarge beyond max_frame."""
-        cdef list bodies = list(pieces)
-        cdef Py_ssize_t size = _sum_of(bodies)
-        cdef Buffer frame
-        cdef bytes header = self._header(size)
-        frame = default_pool()._carve(len(header) + size, False)
-        memcpy(frame.data, PyBytes_AS_STRING(header), <size_t>PyBytes_GET_SIZE(header))
-        _copy_pieces(frame.data + len(header), size, bodies)
-        return frame
+        return _frame_of(self, VARINT_BYTES, list(pieces))
 
     cpdef object gather(self, list pieces):
-        cdef Py_ssize_t size = _sum_of(pieces)
-        return [self.encode(*pieces)] if size <= COPY_UP_TO else [self._header(size), *pieces]
+        return _gathered(self, pieces)
 
-    cdef bytes _header(self, Py_ssize_t size):
-        cdef list groups = []
-        _check_frame(size, self.max_frame)
-        rest = size
-        while rest > 127:
-            groups.append(rest & 127 | 128)
+    cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1:
+        cdef Py_ssize_t width = 1
+        cdef Py_ssize_t rest = size >> 7
+        cdef Py_ssize_t index
+        if size > self.max_frame:
+            raise FrameTooLarge(size, self.max_frame)
+        while rest > 0:
             rest >>= 7
-        return bytes([*groups, rest])
+            width += 1
+        for index in range(width):
+            end[index - width] = <char>(size & 127 | (128 if index < width - 1 else 0))
+            size >>= 7
+        return width
 
 
 cdef class FixedSize(Codec):
@@ -337,12 +326,9 @@ cdef class FixedSize(Codec):
         """One Buffer of these bytes-like objects, which must be `size` bytes together: ValueError."""
         cdef list bodies = list(pieces)
         cdef Py_ssize_t size = _sum_of(bodies)
-        cdef Buffer frame
         if size != self.size:
             raise ValueError(f"a frame here is {self.size} bytes, not {size}")
-        frame = default_pool()._carve(size, False)
-        _copy_pieces(frame.data, size, bodies)
-        return frame
+        return _joined(bodies, size, 0, 0)
 
 
 cdef class Delimited(Codec):
@@ -355,12 +341,6 @@ cdef class Delimited(Codec):
                 "deliver", as a last frame
     max_frame, too_large   as Codec; max_frame is without the delimiter. `size` of the error is the least that it can be
     """
-
-    cdef readonly tuple delimiters  # the longest first: of those that end together it is found first
-    cdef bytes written
-    cdef Py_ssize_t longest
-    cdef bint keeps
-    cdef bint delivers
 
     def __init__(self, delimiter, *, ends="strip", last="refuse", max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
@@ -380,7 +360,7 @@ cdef class Delimited(Codec):
         cdef Py_ssize_t found, length
         cdef Buffer frame
         while True:
-            found = self._find(chain, &length)
+            found = self.find(chain, &length)
             if found < 0:
                 if chain.size >= self.max_frame + self.longest or chain.is_discarding:
                     self._discard_begun(chain)
@@ -405,8 +385,7 @@ cdef class Delimited(Codec):
         self._discard_found(chain, chain.size)
         return None
 
-    cdef inline Py_ssize_t _find(self, Chain chain, Py_ssize_t *length) except -2:
-        """Where the first delimiter begins, and how long it is; -1: none is there."""
+    cdef Py_ssize_t find(self, Chain chain, Py_ssize_t *length) except -2:
         cdef Py_ssize_t found, start
         if chain.searched_for is not self.delimiters:
             chain.searched_for = self.delimiters
@@ -465,13 +444,13 @@ cdef class Delimited(Codec):
         cdef Py_ssize_t length
         cdef Buffer frame
         cdef Chain chain
-        _check_frame(size, self.max_frame)
-        frame = default_pool()._carve(size + len(self.written), False)
-        _copy_pieces(frame.data, size, bodies)
+        if size > self.max_frame:
+            raise FrameTooLarge(size, self.max_frame)
+        frame = _joined(bodies, size, 0, PyBytes_GET_SIZE(self.written))
         memcpy(frame.data + size, PyBytes_AS_STRING(self.written), <size_t>PyBytes_GET_SIZE(self.written))
         chain = Chain()
         chain.put(frame)
-        if self._find(chain, &length) != size:
+        if self.find(chain, &length) != size:
             raise ValueError("a delimiter stands in this frame, or is formed with its end")
         return frame
 
@@ -515,7 +494,10 @@ cdef Py_ssize_t _sum_of(list pieces) except -1:
     return size
 
 
-cdef int _copy_pieces(char *room, Py_ssize_t size, list pieces) except -1:
+cdef Buffer _joined(list pieces, Py_ssize_t size, Py_ssize_t before, Py_ssize_t behind):
+    """A Buffer of these pieces, `size` bytes together, with room before and behind."""
+    cdef Buffer joined = default_pool()._carve(before + size + behind, False)
+    cdef char *room = joined.data + before
     cdef Py_buffer view
     for piece in pieces:
         PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE)
@@ -526,13 +508,29 @@ cdef int _copy_pieces(char *room, Py_ssize_t size, list pieces) except -1:
         PyBuffer_Release(&view)
     if size != 0:
         raise ValueError("the pieces of a frame changed their size while it was written")
-    return 0
+    return joined
 
 
-cdef int _check_frame(Py_ssize_t size, Py_ssize_t limit) except -1:
-    if size > limit:
-        raise FrameTooLarge(size, limit)
-    return 0
+cdef Buffer _frame_of(Codec codec, Py_ssize_t room, list pieces):
+    """Header and body in one Buffer. The header ends behind `room` bytes; if it is shorter, the frame begins later."""
+    cdef Py_ssize_t size = _sum_of(pieces)
+    cdef char header[LARGEST_HEADER]
+    cdef Py_ssize_t width = codec.put_header(header + LARGEST_HEADER, size)
+    cdef Buffer frame = _joined(pieces, size, room, 0)
+    memcpy(frame.data + room - width, header + LARGEST_HEADER - width, <size_t>width)
+    return frame if codec.header_room == 0 or width == room else slice_of(frame, room - width, width + size)
+
+
+cdef list _gathered(Codec codec, list pieces):
+    """What to send for a frame: one Buffer, or the header and the pieces as they are."""
+    cdef Py_ssize_t size = _sum_of(pieces)
+    cdef Buffer header
+    cdef Py_ssize_t width
+    if size <= COPY_UP_TO:
+        return [_frame_of(codec, codec.header_room, pieces)]
+    header = default_pool()._carve(codec.header_room, False)
+    width = codec.put_header(header.data + codec.header_room, size)
+    return [slice_of(header, codec.header_room - width, width), *pieces]
 
 
 cdef int _one_of(name, value, first, second) except -1:

@@ -37,25 +37,25 @@ cdef class ProtocolCore(Receiver):
 
     def get_buffer(self, sizehint):
         """For the transport: room for the next read, at least a quarter of a slab."""
-        if self.reader is None:
-            self._find_reader()
+        if self.read_slab is None:
+            self._find_read_slab()
         self.reservation = None
-        self.reservation = self.reader.reserve()
+        self.reservation = self.read_slab.reserve()
         return self.reservation
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """For the transport: the first `nbytes` of the room were filled."""
         cdef Reservation room = self.reservation
         self.reservation = None
-        if self.reader is None:
+        if self.read_slab is None:
             raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
         self._deliver(room, nbytes)
 
     cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
-        self.data_received(self.reader.commit(room, nbytes))
+        self.data_received(self.read_slab.commit(room, nbytes))
 
-    cdef object _find_reader(self):
-        self.reader = read_slab_for(self.pool_to_receive_into(), asyncio.get_running_loop())
+    cdef object _find_read_slab(self):
+        self.read_slab = read_slab_for(self.pool_to_receive_into(), asyncio.get_running_loop())
 
     def connection_made(self, transport):
         """Called once when the connection stands; keeps the transport. Call it when you override it."""
@@ -163,3 +163,11 @@ cdef object _own_write(cls):
         found = poolio_method_of(<PyTypeObject *>cls, found)
     if base is not cls:
         cls.write = found
+
+
+def own_methods(cls):
+    """Make the compiled methods that a final class inherits its own, as `_own_write` does for one."""
+    for base in reversed([base for base in cls.__mro__ if base is not object]):
+        for name, method in vars(base).items():
+            if poolio_is_method(method):
+                setattr(cls, name, poolio_method_of(<PyTypeObject *>cls, method))

@@ -16,8 +16,9 @@ GROUND = ("errors", "debug")
 ORDER = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
     "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol", "framed",
+    "waiter", "reader", "writer",
 )
-DOOR = ("loop", "net", "echo")
+DOOR = ("loop", "net", "streams", "echo")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",

@@ -1,0 +1,42 @@
+# StreamReader: what a connection has received and nobody has read yet. See reader.pyx.
+
+from poolio.buffer cimport Buffer
+from poolio.chain cimport Chain
+from poolio.framing cimport Codec, Delimited
+from poolio.waiter cimport Awaitable, Waiter
+
+cdef class StreamReader:
+    cdef object __weakref__
+    cdef readonly Chain chain
+    cdef object given_loop          # None: the running one, asked for when a task has to wait
+    cdef Py_ssize_t limit           # twice as much unread pauses the transport, as much lets it go on
+    cdef object transport           # None: nothing to pause
+    cdef bint is_paused
+    cdef bint is_at_end             # no more will come
+    cdef object error               # what every call raises; None: nothing
+    # while a task waits: with less than `wanted` bytes it need not be woken
+    cdef Waiter waiter
+    cdef Py_ssize_t wanted
+    cdef Delimited finder           # of the last readuntil() and its separator; None before
+    cdef object finder_is_for
+
+    # A Buffer that is the reader's own. arrived: from the reactor's own dispatch; fed: from anywhere else
+    cdef int arrived(self, Buffer buf) except -1
+    cdef int fed(self, Buffer buf) except -1
+    cdef int _look_after(self) except -1
+    cdef object _wait(self, Operation operation, Py_ssize_t wanted)
+    cdef int _taken(self) except -1
+    cdef object _raise_error(self)
+    cdef Delimited _finder_of(self, separator)
+
+
+ctypedef object (*Step)(StreamReader reader, Operation operation)
+
+
+cdef class Operation(Awaitable):
+    cdef StreamReader reader
+    cdef Step step                  # one try: a result, or a Waiter
+    cdef const char *title
+    cdef Py_ssize_t count           # bytes, or the limit of a search
+    cdef object subject             # what it is about: a separator's finder, a target
+    cdef Waiter waiter              # what it waits with; None: it does not wait

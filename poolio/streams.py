@@ -1,0 +1,291 @@
+"""Owns the streams' door: connecting, serving, relaying, and what of a stream's life is rare and may wait.
+
+Refuses to know how bytes are kept and awaited (reader) or sent (writer, transport). asyncio's streams are the model:
+the same names, arguments and errors, on poolio's transports where there are any, and on the loop's own elsewhere.
+"""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable
+from ssl import SSLContext
+from typing import Any
+
+from poolio import net
+from poolio.buffer import Buffer
+from poolio.pool import Pool
+from poolio.protocol import ProtocolCore, own_methods
+from poolio.reactor import HAS_EPOLL
+from poolio.reader import DEFAULT_LIMIT, StreamReader
+from poolio.transport import StreamTransport
+from poolio.writer import StreamCore, WriterCore
+
+__all__ = [
+    "StreamProtocol", "StreamWriter", "open_connection", "open_unix_connection", "relay", "start_server",
+    "start_unix_server",
+]
+
+Handler = Callable[[StreamReader, "StreamWriter"], Awaitable[None] | None]
+
+RELAY_BYTES = 262144  # of one read: a slab
+
+
+class StreamWriter(WriterCore):
+    """Writes to a stream, as asyncio.StreamWriter; takes Buffers as well as bytes-like objects.
+
+    Made by open_connection() and start_server(). Close it at the end: a ResourceWarning if it is dropped open.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<poolio.StreamWriter transport={self.transport!r}>"
+
+    def __del__(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            if not self.protocol.loop.is_closed():
+                self.close()
+
+    async def _drain(self) -> None:
+        error = self.reader.exception() if self.reader is not None else None
+        if error is not None:
+            raise error
+        if self.transport.is_closing():
+            await asyncio.sleep(0)  # connection_lost() may have an error to tell
+        waiter = self.protocol.drain_waiter(self.protocol.loop)
+        if waiter is not None:
+            await waiter
+
+    def can_write_eof(self) -> bool:
+        """Can this transport end one direction alone? Not over TLS."""
+        return self.transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Send what is queued, then the end of the stream; reading goes on."""
+        self.transport.write_eof()
+
+    def close(self) -> None:
+        """Send what is queued, then close; see `wait_closed()`."""
+        self.transport.close()
+
+    def is_closing(self) -> bool:
+        """Was it closed, or is it about to be?"""
+        return self.transport.is_closing()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed. Raises the error that it ended with."""
+        await self.protocol.wait_closed()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the transport's."""
+        return self.transport.get_extra_info(name, default)
+
+    async def start_tls(
+        self, sslcontext: SSLContext, *, server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Upgrade the connection to TLS; the reader goes on with what is encrypted.
+
+        RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
+        """
+        unread = len(self.reader.chain)
+        if unread:
+            raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+        await self.drain()
+        start = net.start_tls if type(self.transport) is StreamTransport else self.protocol.loop.start_tls
+        secured = await start(
+            self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
+            server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        if secured is None:
+            raise ConnectionResetError("Connection lost")
+        self._set_transport(secured)
+        self.protocol.secured(secured)
+
+    def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give the connection to another protocol: connection_made(), then what is unread, then what comes.
+
+        For upgrades to another protocol on the wire. Reader and writer are of no more use.
+        """
+        self.protocol.hand_over(protocol)
+
+
+own_methods(StreamWriter)
+
+
+class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
+    """The protocol between a transport and a StreamReader and StreamWriter, for any loop's create_* functions.
+
+    connected  called with (reader, writer) when the connection stands; a coroutine becomes a task, whose exception goes
+               to the loop's exception handler and closes the connection. None: `.reader` and `.writer` are yours
+    limit      bytes, as StreamReader
+    pool       what it receives into; None: the default pool
+    """
+
+    __slots__ = ("closed", "connected", "error", "is_over_tls", "loop", "pool", "task", "writer")
+
+    def __init__(
+        self, connected: Handler | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = loop or asyncio.get_running_loop()
+        self.pool = pool
+        self.connected = connected
+        self.start_reader(limit, self.loop, pool)
+        self.writer: StreamWriter | None = None
+        self.closed: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.error: Exception | None = None
+
+    @property
+    def is_server_side(self) -> bool:
+        return self.connected is not None
+
+    def connection_made(self, transport: Any) -> None:
+        self.reader.set_transport(transport)
+        self.is_over_tls = transport.get_extra_info("sslcontext") is not None
+        self.writer = StreamWriter(transport, self, self.reader)
+        if self.connected is not None:
+            result = self.connected(self.reader, self.writer)
+            if asyncio.iscoroutine(result):
+                self.task = self.loop.create_task(result)
+                self.task.add_done_callback(self._handler_done)
+
+    def _handler_done(self, task: asyncio.Task[None]) -> None:
+        self.task = None
+        if task.cancelled():
+            self.transport.close()
+        elif task.exception() is not None:
+            self.loop.call_exception_handler({
+                "message": "Unhandled exception in client_connected_cb",
+                "exception": task.exception(), "transport": self.transport,
+            })
+            self.transport.close()
+
+    def eof_received(self) -> bool:
+        self.reader.feed_eof()
+        return not self.is_over_tls  # TLS has no half-closed connections
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = exc
+        if exc is None:
+            self.reader.feed_eof()
+        else:
+            self.reader.set_exception(exc)
+        self.stop_writing(exc)
+        if self.closed is not None and not self.closed.done():
+            self.closed.set_result(None)
+        self.writer = self.task = None
+
+    async def wait_closed(self) -> None:
+        if not self.is_lost:
+            if self.closed is None:
+                self.closed = self.loop.create_future()
+            await asyncio.shield(self.closed)
+        if self.error is not None:
+            raise self.error
+
+    def take_writer(self) -> StreamWriter:
+        """The writer, which is its taker's alone from now on: dropped open, it warns and closes."""
+        assert self.writer is not None
+        writer, self.writer = self.writer, None
+        return writer
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """The connection is TLS from now on, over this transport."""
+        self.is_over_tls = True
+        self.reader.replace_transport(transport)
+
+    def hand_over(self, protocol: Any) -> None:
+        if self.is_lost:
+            raise ConnectionResetError("Connection lost")
+        transport, unread = self.transport, self.reader.hand_over()
+        transport.set_protocol(protocol)
+        try:
+            protocol.connection_made(transport)
+            for buf in unread:
+                if not transport.is_closing():
+                    _deliver(protocol, buf)
+            if self.reader.at_eof() and not transport.is_closing() and not protocol.eof_received():
+                transport.close()
+        except BaseException:
+            transport.abort()
+            raise
+
+
+def _deliver(protocol: Any, buf: Buffer) -> None:
+    if isinstance(protocol, ProtocolCore):
+        protocol.data_received(buf)
+    elif not isinstance(protocol, asyncio.BufferedProtocol):
+        protocol.data_received(bytes(buf))
+    else:
+        while buf:
+            room = memoryview(protocol.get_buffer(len(buf)))
+            count = buf.copy_into(room)
+            room.release()
+            protocol.buffer_updated(count)
+            buf = buf[count:]
+
+
+async def open_connection(
+    host: str | None = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
+    **options: Any,
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect over TCP, or TLS with `ssl=`: asyncio.open_connection() on poolio's transports, with its arguments.
+
+    limit  bytes, as StreamReader; pool: what is received into, None: the default pool
+    """
+    _, protocol = await _net().create_connection(lambda: StreamProtocol(limit=limit, pool=pool), host, port, **options)
+    return protocol.reader, protocol.take_writer()
+
+
+async def open_unix_connection(
+    path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect to a unix socket: asyncio.open_unix_connection() on poolio's transports, with its arguments."""
+    _, protocol = await _net().create_unix_connection(lambda: StreamProtocol(limit=limit, pool=pool), path, **options)
+    return protocol.reader, protocol.take_writer()
+
+
+async def start_server(
+    connected: Handler, host: Any = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT,
+    pool: Pool | None = None, **options: Any,
+) -> net.Server:
+    """Serve TCP, or TLS with `ssl=`: asyncio.start_server() on poolio's transports, with its arguments.
+
+    connected(reader, writer) is called for each connection; a coroutine becomes a task.
+    """
+    server: net.Server = await _net().create_server(
+        lambda: StreamProtocol(connected, limit=limit, pool=pool), host, port, **options)
+    return server
+
+
+async def start_unix_server(
+    connected: Handler, path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
+) -> net.Server:
+    """Serve a unix socket: asyncio.start_unix_server() on poolio's transports, with its arguments."""
+    server: net.Server = await _net().create_unix_server(
+        lambda: StreamProtocol(connected, limit=limit, pool=pool), path, **options)
+    return server
+
+
+def _net() -> Any:
+    """Who connects and serves: poolio's functions, or where there is no epoll the loop's methods of the same names."""
+    return net if HAS_EPOLL else asyncio.get_running_loop()
+
+
+async def relay(reader: StreamReader, writer: StreamWriter) -> int:
+    """Forward all that is received to another connection, without copying, until the end; then write that end.
+
+    Returns how many bytes that were. Receives no faster than the other side takes. For both ways run two of them; what
+    raises is the error of one of the connections: close both then.
+    """
+    count = 0
+    while data := await reader.read(RELAY_BYTES):
+        count += len(data)
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof() and not writer.is_closing():
+        writer.write_eof()
+    return count

@@ -1,0 +1,247 @@
+"""Owns the wait of a task for data: Waiter, which the task gets in place of a future, and Awaitable, which it awaits.
+
+Refuses to know what is waited for (reader, writer). An Awaitable is asked to proceed(): it has a result at once,
+without a switch of tasks, or it gives a Waiter. The task hangs its callback and its context on that, as on any future.
+
+    await reader.read(n) ──> Awaitable.proceed() ──> a result
+                                                └──> a Waiter ──> the task waits
+    data arrives ──> Waiter.step(): the task's callback, at once ──> Awaitable.proceed() ──> a result
+
+step() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is current.
+If one is nevertheless, or the task's context is in use, and everywhere else (wake(), cancel()), the callback goes
+through call_soon(), as asyncio's futures do it.
+
+An Awaitable is a coroutine for all that asyncio does with one: create_task(), wait_for(), gather().
+"""
+
+import asyncio
+import sys
+import warnings
+from asyncio import CancelledError, InvalidStateError
+
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cdef extern from "Python.h":
+    int PyContext_Enter(PyObject *context) except -1
+    int PyContext_Exit(PyObject *context) except -1
+    PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
+    PyObject *PyDict_GetItemWithError(PyObject *items, PyObject *key) except? NULL
+    enum:
+        PYGEN_RETURN
+        PYGEN_NEXT
+
+cdef extern from "_objects.h":
+    int poolio_raise_again() except -1
+    ctypedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result) except -1
+    void poolio_set_send(PyTypeObject *kind, poolio_step send)
+
+# asyncio's own: loop -> the task that it runs. From 3.14 on each thread keeps that for itself.
+cdef object _current_tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 14) else None
+
+
+cdef bint _runs_a_task(loop) except -1:
+    if _current_tasks is None:
+        return asyncio.current_task(loop) is not None
+    return PyDict_GetItemWithError(<PyObject *>_current_tasks, <PyObject *>loop) != NULL
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Waiter:
+    """A future for tasks alone: they call what is here, and nobody else sees it."""
+
+    def __init__(self):
+        raise TypeError("a Waiter is made by what a task awaits")
+
+    def __repr__(self):
+        return f"<poolio.Waiter {('waiting', 'woken', 'cancelled')[self.state]}>"
+
+    def get_loop(self):
+        return self.loop
+
+    def add_done_callback(self, callback, *, context=None):
+        if self.state != WAITING:
+            self.loop.call_soon(callback, self, context=context)
+        elif self.callback is None:
+            self.callback = callback
+            self.context = context
+        else:
+            if self.others is None:
+                self.others = []
+            self.others.append((callback, context))
+
+    def remove_done_callback(self, callback):
+        pairs = [] if self.callback is None else [(self.callback, self.context), *(self.others or ())]
+        left = [pair for pair in pairs if pair[0] != callback]
+        self.callback, self.context = left[0] if left else (None, None)
+        self.others = left[1:] or None
+        return len(pairs) - len(left)
+
+    def done(self):
+        return self.state != WAITING
+
+    def cancelled(self):
+        return self.state == CANCELLED
+
+    def cancel(self, msg=None):
+        if self.state != WAITING:
+            return False
+        self.state = CANCELLED
+        self.message = msg
+        self._schedule()
+        return True
+
+    def result(self):
+        if self.state == WOKEN:
+            return None
+        if self.state == WAITING:
+            raise InvalidStateError("Result is not set.")
+        raise CancelledError() if self.message is None else CancelledError(self.message)
+
+    def exception(self):
+        return self.result()
+
+    cdef int wake(self) except -1:
+        """Let the task go on in the loop's next turn."""
+        if self.state == WAITING:
+            self.state = WOKEN
+            self._schedule()
+        return 0
+
+    cdef int _schedule(self) except -1:
+        callback, context, others = self.callback, self.context, self.others
+        self.callback = self.context = self.others = None
+        if callback is not None:
+            self.loop.call_soon(callback, self, context=context)
+        if others is not None:
+            for callback, context in others:
+                self.loop.call_soon(callback, self, context=context)
+        return 0
+
+    cdef int step(self) except -1:
+        """Let the task go on now, where that is safe."""
+        cdef PyObject *result
+        if self.state != WAITING:
+            return 0
+        if self.context is None or self.others is not None or _runs_a_task(self.loop):
+            return self.wake()
+        callback, context = self.callback, self.context
+        try:
+            PyContext_Enter(<PyObject *>context)
+        except RuntimeError:            # the task shares its context with what runs now
+            return self.wake()
+        self.state = WOKEN
+        self.callback = self.context = None
+        result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>self)
+        PyContext_Exit(<PyObject *>context)
+        if result == NULL:
+            return poolio_raise_again()
+        Py_DECREF(<object>result)
+        return 0
+
+
+cdef Waiter new_waiter(object loop):
+    cdef Waiter waiter = Waiter.__new__(Waiter)
+    waiter.loop = loop
+    waiter._asyncio_future_blocking = True
+    return waiter
+
+
+cdef class Awaitable:
+    """What `await` takes, once. It does nothing before that."""
+
+    def __dealloc__(self):
+        if not self.is_started:
+            warnings.warn(f"{self.name()} was never awaited", RuntimeWarning)
+
+    cdef object proceed(self):
+        raise NotImplementedError
+
+    cdef int give_up(self) except -1:
+        return 0
+
+    cdef object name(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        return f"<{self.name()}>"
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        cdef PyObject *result
+        if _send(<PyObject *>self, <PyObject *>value, &result) == PYGEN_NEXT:
+            return _owned(result)
+        raise StopIteration(_owned(result))
+
+    def throw(self, kind, value=None, traceback=None):
+        """Wait no longer; raises what is thrown."""
+        self.close()
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        elif not isinstance(value, BaseException):
+            value = kind(value)
+        raise value if traceback is None else value.with_traceback(traceback)
+
+    def close(self):
+        """Wait no longer."""
+        self.is_started = True
+        if not self.is_finished:
+            self.is_finished = True
+            self.give_up()
+
+
+cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
+    """What the interpreter calls for each step of an `await`: the slot am_send, as of a coroutine."""
+    cdef Awaitable awaitable = <Awaitable>self
+    if awaitable.is_finished:
+        raise RuntimeError("cannot reuse already awaited coroutine")
+    awaitable.is_started = True
+    awaitable.is_finished = True
+    found = awaitable.proceed()
+    Py_INCREF(found)
+    result[0] = <PyObject *>found
+    if type(found) is not Waiter:
+        return PYGEN_RETURN
+    awaitable.is_finished = False
+    return PYGEN_NEXT
+
+
+cdef object _owned(PyObject *thing):
+    """Takes over a reference."""
+    found = <object>thing
+    Py_DECREF(found)
+    return found
+
+
+cdef int make_awaitable(kind) except -1:
+    """To be called for each final class: `await` then takes its result without a StopIteration around it."""
+    poolio_set_send(<PyTypeObject *>kind, _send)
+    return 0
+
+
+@cython.final
+cdef class Ready(Awaitable):
+    """A result that is there. It may be awaited more than once."""
+
+    cdef object value
+
+    cdef object proceed(self):
+        self.is_finished = False
+        return self.value
+
+cdef object ready(object value):
+    cdef Ready done = Ready.__new__(Ready)
+    done.value = value
+    return done
+
+make_awaitable(Ready)

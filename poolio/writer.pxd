@@ -1,0 +1,21 @@
+# StreamCore: the protocol of a stream. WriterCore: the compiled half of StreamWriter. See writer.pyx.
+
+from poolio.protocol cimport ProtocolCore
+from poolio.reader cimport StreamReader
+from poolio.transport cimport StreamTransport
+
+cdef class StreamCore(ProtocolCore):
+    cdef readonly StreamReader reader
+    cdef bint is_writing_paused
+    cdef readonly bint is_lost
+    cdef list drain_waiters         # futures of who waits to write; None: nobody
+
+
+cdef class WriterCore:
+    cdef object __weakref__
+    cdef readonly StreamReader reader
+    cdef readonly StreamCore protocol
+    cdef object given_transport
+    cdef StreamTransport own        # the same, if it is poolio's; None otherwise
+
+    cdef bint _is_closing(self) except -1
