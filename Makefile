@@ -44,7 +44,7 @@ test-cpython: $(STAMP)test
 	$(BIN)/python tests/cpython.py
 
 soak: $(STAMP)test
-	$(BIN)/python tests/soak.py
+	$(BIN)/python tests/soak
 
 bench: $(STAMP)bench
 	$(BIN)/python -m poolio bench --quick
