@@ -1,5 +1,7 @@
 # StreamReader: what a connection has received and nobody has read yet. See reader.pyx.
 
+from cpython.object cimport PyObject
+
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
 from poolio.framing cimport Codec, Delimited
@@ -15,8 +17,10 @@ cdef class StreamReader:
     cdef bint is_at_end             # no more will come
     cdef object error               # what every call raises; None: nothing
     # while a task waits: with less than `wanted` bytes it need not be woken
-    cdef Waiter waiter
+    cdef PyObject *waiting          # what it awaits, borrowed: at its end that says so. NULL: nobody waits
+    cdef Waiter waiter              # kept to be used again
     cdef Py_ssize_t wanted
+    cdef Operation spare            # a call that has ended, to be used again when nobody else has it
     cdef Delimited finder           # of the last readuntil() and its separator; None before
     cdef object finder_is_for
 
@@ -24,19 +28,19 @@ cdef class StreamReader:
     cdef int arrived(self, Buffer buf) except -1
     cdef int fed(self, Buffer buf) except -1
     cdef int _look_after(self) except -1
-    cdef object _wait(self, Operation operation, Py_ssize_t wanted)
+    cdef object _wait(self, Awaitable call, Py_ssize_t wanted)
+    cdef int _stop_waiting(self, Awaitable call) noexcept
     cdef int _taken(self) except -1
     cdef object _raise_error(self)
     cdef Delimited _finder_of(self, separator)
 
 
-ctypedef object (*Step)(StreamReader reader, Operation operation)
+ctypedef object (*Try)(StreamReader reader, Operation call)
 
 
 cdef class Operation(Awaitable):
-    cdef StreamReader reader
-    cdef Step step                  # one try: a result, or a Waiter
+    cdef StreamReader reader        # None once it has ended
+    cdef Try attempt                # a result, or a Waiter
     cdef const char *title
     cdef Py_ssize_t count           # bytes, or the limit of a search
-    cdef object subject             # what it is about: a separator's finder, a target
-    cdef Waiter waiter              # what it waits with; None: it does not wait
+    cdef object subject             # what it is about: a separator's finder, a target; None: nothing

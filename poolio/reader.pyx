@@ -18,10 +18,11 @@ from asyncio import IncompleteReadError, LimitOverrunError
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
 from poolio.framing cimport Codec, Delimited
-from poolio.waiter cimport WAITING, Awaitable, Waiter, make_awaitable, new_waiter
+from poolio.waiter cimport Awaitable, Waiter, make_awaitable, step_waiter, waiter_on
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -165,7 +166,7 @@ cdef class StreamReader:
 
     def hand_over(self):
         """All that is unread, as a list of Buffers, for who reads from now on; this reader reads no more."""
-        if self.waiter is not None:
+        if self.waiting != NULL:
             raise RuntimeError("a task waits to read from this connection")
         unread = []
         while self.chain.size > 0:
@@ -178,24 +179,22 @@ cdef class StreamReader:
         return unread
 
     def _wake(self):
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None:
-            (<Waiter>waiter).wake()
+        if self.waiting != NULL:
+            self.waiting = NULL
+            self.waiter.wake()
 
     cdef int arrived(self, Buffer buf) except -1:
-        cdef Waiter waiter = self.waiter
         self.chain.put(buf)
-        if waiter is not None and self.chain.size >= self.wanted:
-            self.waiter = None
-            waiter.step()
+        if self.waiting != NULL and self.chain.size >= self.wanted:
+            self.waiting = NULL
+            step_waiter(<PyObject *>self.waiter)
         return self._look_after()
 
     cdef int fed(self, Buffer buf) except -1:
-        cdef Waiter waiter = self.waiter
         self.chain.put(buf)
-        if waiter is not None and self.chain.size >= self.wanted:
-            self.waiter = None
-            return waiter.wake()            # it will take it: nothing to look after
+        if self.waiting != NULL and self.chain.size >= self.wanted:
+            self.waiting = NULL
+            return self.waiter.wake()       # it will take it: nothing to look after
         return self._look_after()
 
     cdef int _look_after(self) except -1:
@@ -203,7 +202,7 @@ cdef class StreamReader:
         if self.chain.size == 0:
             return 0
         self.chain.unpin()
-        if (self.chain.size > 2 * self.limit and self.waiter is None and not self.is_paused
+        if (self.chain.size > 2 * self.limit and self.waiting == NULL and not self.is_paused
                 and self.transport is not None):
             self.is_paused = True
             try:
@@ -214,22 +213,28 @@ cdef class StreamReader:
 
     # --- waiting ----------------------------------------------------------------------------------------
 
-    cdef object _wait(self, Operation operation, Py_ssize_t wanted):
+    cdef object _wait(self, Awaitable call, Py_ssize_t wanted):
         """A Waiter, until the chain holds `wanted` bytes, or the end or an error comes."""
-        cdef Waiter waiter = operation.waiter
-        if self.waiter is not None and self.waiter is not waiter:
-            raise RuntimeError(
-                f"{operation.name()} called while another coroutine is already waiting for incoming data")
-        if waiter is None or waiter.state != WAITING:
-            waiter = new_waiter(self.given_loop or asyncio.get_running_loop())
-        waiter._asyncio_future_blocking = True
+        if self.waiting == NULL:
+            if self.given_loop is None:
+                self.given_loop = asyncio.get_running_loop()
+            self.waiter = waiter_on(self.given_loop, <PyObject *>self.waiter)
+            self.waiting = <PyObject *>call
+        elif self.waiting != <PyObject *>call:
+            raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
+        self.waiter._asyncio_future_blocking = True
+        self.wanted = wanted
         self.chain.unpin()
         if self.is_paused:
             self.is_paused = False
             self.transport.resume_reading()
-        self.waiter = operation.waiter = waiter
-        self.wanted = wanted
-        return waiter
+        return self.waiter
+
+    cdef int _stop_waiting(self, Awaitable call) noexcept:
+        if self.waiting == <PyObject *>call:
+            self.waiting = NULL
+            self.waiter = None          # a task may still hang on it
+        return 0
 
     cdef int _taken(self) except -1:
         """Bytes were taken."""
@@ -269,31 +274,43 @@ cdef Py_ssize_t _count(method, n) except -1:
 # --- the operations: one try each. What they return is the result, or a Waiter -----------------------------
 
 @cython.final
+@cython.no_gc_clear                     # at its end it needs its reader
 cdef class Operation(Awaitable):
     """One call of a StreamReader."""
 
+    def __dealloc__(self):
+        self.give_up()
+
     cdef object proceed(self):
-        if self.reader.error is not None:
-            self.reader._raise_error()
-        return self.step(self.reader, self)
+        cdef StreamReader reader = self.reader
+        if reader.error is not None:
+            reader._raise_error()
+        found = self.attempt(reader, self)
+        if type(found) is not Waiter:
+            self.give_up()
+        return found
 
     cdef int give_up(self) except -1:
-        if self.waiter is not None and self.reader.waiter is self.waiter:
-            self.reader.waiter = None
+        if self.reader is not None:
+            self.reader._stop_waiting(self)
+            self.reader = self.subject = None
         return 0
 
     cdef object name(self):
         return self.title.decode()
 
 
-cdef Operation _operation(StreamReader reader, Step step, const char *title, Py_ssize_t count, object subject):
-    cdef Operation operation = Operation.__new__(Operation)
-    operation.reader = reader
-    operation.step = step
-    operation.title = title
-    operation.count = count
-    operation.subject = subject
-    return operation
+cdef Operation _operation(StreamReader reader, Try attempt, const char *title, Py_ssize_t count, object subject):
+    cdef Operation call = reader.spare
+    if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, here
+        call = reader.spare = Operation.__new__(Operation)
+    call.is_started = call.is_finished = False
+    call.reader = reader
+    call.attempt = attempt
+    call.title = title
+    call.count = count
+    call.subject = subject
+    return call
 
 
 cdef object _read(StreamReader reader, Operation call):
@@ -412,6 +429,7 @@ cdef object _next_line(StreamReader reader, Operation call):
 # --- frames ---------------------------------------------------------------------------------------------------
 
 @cython.final
+@cython.no_gc_clear
 cdef class Frames(Awaitable):
     """What `async for` goes over. It is itself what is awaited for each frame, so a frame that is there costs no
     further object.
@@ -419,7 +437,9 @@ cdef class Frames(Awaitable):
 
     cdef StreamReader reader
     cdef Codec codec
-    cdef Operation call             # what waits
+
+    def __dealloc__(self):
+        self.give_up()
 
     def __aiter__(self):
         return self
@@ -442,7 +462,7 @@ cdef class Frames(Awaitable):
                 return frame
         if reader.is_at_end:
             return self._last()
-        return reader._wait(self.call, max(chain.wanted, chain.size + 1))
+        return reader._wait(self, max(chain.wanted, chain.size + 1))
 
     cdef object _last(self):
         frame = self.codec.decode_last(self.reader.chain)
@@ -451,7 +471,7 @@ cdef class Frames(Awaitable):
         return frame
 
     cdef int give_up(self) except -1:
-        return self.call.give_up()
+        return self.reader._stop_waiting(self)
 
     cdef object name(self):
         return "StreamReader.frames()"
@@ -462,8 +482,6 @@ cdef Frames _frames(StreamReader reader, Codec codec):
     frames.reader = reader
     frames.codec = codec
     frames.is_started = True
-    frames.call = _operation(reader, NULL, "StreamReader.frames()", 0, None)
-    frames.call.is_started = True
     return frames
 
 

@@ -173,6 +173,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             self.reader.feed_eof()
         else:
             self.reader.set_exception(exc)
+        self.reader.replace_transport(None)
         self.stop_writing(exc)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(None)

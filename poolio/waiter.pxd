@@ -9,7 +9,7 @@ cdef enum WaiterState:
 
 
 cdef class Waiter:
-    cdef object loop
+    cdef readonly object _loop
     cdef WaiterState state
     cdef public bint _asyncio_future_blocking
     # while it waits: the task's own callback and its context; None when nobody waits yet
@@ -19,11 +19,11 @@ cdef class Waiter:
     cdef object message         # of the cancellation
 
     cdef int wake(self) except -1
-    cdef int step(self) except -1
     cdef int _schedule(self) except -1
 
 
-cdef Waiter new_waiter(object loop)
+cdef Waiter waiter_on(object loop, PyObject *used)
+cdef int step_waiter(PyObject *waiter) except -1
 
 
 cdef class Awaitable:

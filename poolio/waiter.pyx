@@ -5,9 +5,9 @@ without a switch of tasks, or it gives a Waiter. The task hangs its callback and
 
     await reader.read(n) ──> Awaitable.proceed() ──> a result
                                                 └──> a Waiter ──> the task waits
-    data arrives ──> Waiter.step(): the task's callback, at once ──> Awaitable.proceed() ──> a result
+    data arrives ──> step_waiter(): the task's callback, at once ──> Awaitable.proceed() ──> a result
 
-step() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is current.
+step_waiter() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is current.
 If one is nevertheless, or the task's context is in use, and everywhere else (wake(), cancel()), the callback goes
 through call_soon(), as asyncio's futures do it.
 
@@ -15,7 +15,6 @@ An Awaitable is a coroutine for all that asyncio does with one: create_task(), w
 """
 
 import asyncio
-import sys
 import warnings
 from asyncio import CancelledError, InvalidStateError
 
@@ -27,7 +26,6 @@ cdef extern from "Python.h":
     int PyContext_Enter(PyObject *context) except -1
     int PyContext_Exit(PyObject *context) except -1
     PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
-    PyObject *PyDict_GetItemWithError(PyObject *items, PyObject *key) except? NULL
     enum:
         PYGEN_RETURN
         PYGEN_NEXT
@@ -37,20 +35,22 @@ cdef extern from "_objects.h":
     ctypedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result) except -1
     void poolio_set_send(PyTypeObject *kind, poolio_step send)
 
-# asyncio's own: loop -> the task that it runs. From 3.14 on each thread keeps that for itself.
-cdef object _current_tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 14) else None
+class _NoLoop:
+    def get_debug(self):
+        return False
 
 
-cdef bint _runs_a_task(loop) except -1:
-    if _current_tasks is None:
-        return asyncio.current_task(loop) is not None
-    return PyDict_GetItemWithError(<PyObject *>_current_tasks, <PyObject *>loop) != NULL
+# What a task is woken with by step(): it asks an exact future of asyncio's for its result without a Python call.
+cdef object _done = asyncio.Future(loop=_NoLoop())
+_done.set_result(None)
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Waiter:
-    """A future for tasks alone: they call what is here, and nobody else sees it."""
+    """A future for tasks alone: they use what is here, and nobody else sees it.
+
+    It has no get_loop(): asking for `_loop` instead costs a task no call.
+    """
 
     def __init__(self):
         raise TypeError("a Waiter is made by what a task awaits")
@@ -58,12 +58,9 @@ cdef class Waiter:
     def __repr__(self):
         return f"<poolio.Waiter {('waiting', 'woken', 'cancelled')[self.state]}>"
 
-    def get_loop(self):
-        return self.loop
-
     def add_done_callback(self, callback, *, context=None):
         if self.state != WAITING:
-            self.loop.call_soon(callback, self, context=context)
+            self._loop.call_soon(callback, self, context=context)
         elif self.callback is None:
             self.callback = callback
             self.context = context
@@ -114,38 +111,58 @@ cdef class Waiter:
         callback, context, others = self.callback, self.context, self.others
         self.callback = self.context = self.others = None
         if callback is not None:
-            self.loop.call_soon(callback, self, context=context)
+            self._loop.call_soon(callback, self, context=context)
         if others is not None:
             for callback, context in others:
-                self.loop.call_soon(callback, self, context=context)
-        return 0
-
-    cdef int step(self) except -1:
-        """Let the task go on now, where that is safe."""
-        cdef PyObject *result
-        if self.state != WAITING:
-            return 0
-        if self.context is None or self.others is not None or _runs_a_task(self.loop):
-            return self.wake()
-        callback, context = self.callback, self.context
-        try:
-            PyContext_Enter(<PyObject *>context)
-        except RuntimeError:            # the task shares its context with what runs now
-            return self.wake()
-        self.state = WOKEN
-        self.callback = self.context = None
-        result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>self)
-        PyContext_Exit(<PyObject *>context)
-        if result == NULL:
-            return poolio_raise_again()
-        Py_DECREF(<object>result)
+                self._loop.call_soon(callback, self, context=context)
         return 0
 
 
-cdef Waiter new_waiter(object loop):
-    cdef Waiter waiter = Waiter.__new__(Waiter)
-    waiter.loop = loop
-    waiter._asyncio_future_blocking = True
+cdef int step_waiter(PyObject *waiter) except -1:
+    """Let the task go on now, where that is safe. It may wait with this Waiter again, or end it, before this returns.
+
+    SAFE: the Waiter is borrowed, so that its owner's is the only reference, and is not looked at after the call.
+    """
+    cdef PyObject *result
+    if (<Waiter>waiter).state != WAITING:
+        return 0
+    if (<Waiter>waiter).context is None or (<Waiter>waiter).others is not None:
+        return (<Waiter>waiter).wake()
+    callback, context, loop = (<Waiter>waiter).callback, (<Waiter>waiter).context, (<Waiter>waiter)._loop
+    try:
+        PyContext_Enter(<PyObject *>context)
+    except RuntimeError:                # the task shares its context with what runs now
+        return (<Waiter>waiter).wake()
+    (<Waiter>waiter).state = WOKEN
+    (<Waiter>waiter).callback = (<Waiter>waiter).context = None
+    result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>_done)
+    PyContext_Exit(<PyObject *>context)
+    if result == NULL:
+        return _not_stepped(loop, callback, context)
+    Py_DECREF(<object>result)
+    return 0
+
+
+cdef int _not_stepped(loop, callback, context) except -1:
+    """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn."""
+    try:
+        poolio_raise_again()
+    except RuntimeError:
+        if asyncio.current_task(loop) is None:
+            raise
+        loop.call_soon(callback, _done, context=context)
+    return 0
+
+
+cdef Waiter waiter_on(object loop, PyObject *used):
+    """A Waiter to wait with: the used one, borrowed, if its owner's is the only reference; else a new one."""
+    cdef Waiter waiter
+    if used == <PyObject *>None or used.ob_refcnt > 1 or (<Waiter>used).state == WAITING:
+        waiter = Waiter.__new__(Waiter)
+        waiter._loop = loop
+    else:
+        waiter = <Waiter>used
+    waiter.state = WAITING
     return waiter
 
 
@@ -229,6 +246,12 @@ cdef int make_awaitable(kind) except -1:
     return 0
 
 
+cdef int _send_ready(PyObject *self, PyObject *value, PyObject **result) except -1:
+    result[0] = <PyObject *>(<Ready>self).value
+    Py_INCREF((<Ready>self).value)
+    return PYGEN_RETURN
+
+
 @cython.final
 cdef class Ready(Awaitable):
     """A result that is there. It may be awaited more than once."""
@@ -244,4 +267,4 @@ cdef object ready(object value):
     done.value = value
     return done
 
-make_awaitable(Ready)
+poolio_set_send(<PyTypeObject *>Ready, _send_ready)
