@@ -27,6 +27,8 @@ class Server(base_events.Server):
     """
 
     _loop: Wires
+    _serving_forever_fut: asyncio.Future[None] | None
+    _sockets: list[Any] | None
 
     def __init__(self, wires: Wires, plain: Any) -> None:
         super().__init__(
@@ -36,6 +38,25 @@ class Server(base_events.Server):
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop._loop_of_transports()
+
+    async def serve_forever(self) -> None:
+        """Accept connections until cancelled; then close the server and its connections, as the latest CPython does."""
+        if self._serving_forever_fut is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if self._sockets is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        if not self.is_serving():
+            await self.start_serving()
+        self._serving_forever_fut = self.get_loop().create_future()
+        try:
+            await self._serving_forever_fut
+        except asyncio.CancelledError:
+            self.close()
+            self.close_clients()
+            await self.wait_closed()
+            raise
+        finally:
+            self._serving_forever_fut = None
 
     if sys.version_info < (3, 13):
         takes_transports = True

@@ -1,5 +1,6 @@
 """The examples run as they stand, as a user would start them."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -7,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
+from wires import OURS
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
@@ -32,6 +35,72 @@ def test_echo_server_echoes_and_stops_on_interrupt(zeroing):
         finally:
             server.kill()
     assert (server.returncode, output, errors) == (0, "stopped\n", "")
+
+
+@pytest.fixture
+def serving():
+    """Start an example that serves; returns its port. It ends by Ctrl-C, without a complaint."""
+    servers = []
+
+    def begin(*arguments):
+        servers.append(start(*arguments))
+        return int(re.search(r":(\d+)", servers[-1].stdout.readline())[1])
+
+    yield begin
+    for server in servers:
+        server.send_signal(signal.SIGINT)
+        try:
+            _, errors = server.communicate(timeout=30)
+        finally:
+            server.kill()
+        assert (server.returncode, errors) == (0, "")
+
+
+own_transports = pytest.mark.skipif(not OURS, reason="the example runs on poolio's own transports, which need epoll")
+
+
+@own_transports
+def test_chat_tells_lines_to_all_others(serving):
+    port = serving(EXAMPLES / "chat.py", "--port", "0")
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(3)]
+        for number, member in enumerate(members):   # each has to be known before the next one speaks
+            member.sendall(b"here is %d\n" % number)
+            if number > 0:
+                assert members[0].makefile("rb").readline() == b"here is %d\n" % number
+        members[0].sendall(b"hello\nall\n")
+        for member in members[1:]:
+            heard = list(iter(member.makefile("rb").readline, b"all\n"))
+            assert heard[-1] == b"hello\n"
+
+
+@own_transports
+def test_proxy_forwards_both_ways_and_ends(serving):
+    target = serving(EXAMPLES / "echo_server.py", "--port", "0")
+    port = serving(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(target))
+    message = os.urandom(1 << 20)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        sender = threading.Thread(target=client.sendall, args=(message,))
+        sender.start()
+        assert client.makefile("rb").read(len(message)) == message
+        sender.join()
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+
+
+@own_transports
+@pytest.mark.parametrize(("example", "output"), [
+    ("rpc.py", r"\[5, 'SLAB', \"KeyError\('divide'\)\"\]\n"),
+    ("backpressure.py", r"sent 67108864 bytes; \d+ waited at most, high water is 262144\nreceived 67108864 bytes\n"),
+])
+def test_example_prints(example, output):
+    with start(EXAMPLES / example) as program:
+        try:
+            printed, errors = program.communicate(timeout=60)
+        finally:
+            program.kill()
+    assert (program.returncode, errors) == (0, "")
+    assert re.fullmatch(output, printed), printed
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

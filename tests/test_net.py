@@ -148,12 +148,14 @@ def test_serve_forever_ends_when_cancelled(loop_name, made):
             with pytest.raises(RuntimeError, match="already"):
                 await server.serve_forever()
             transport, protocol = await poolio.create_connection(Recorder, *address_of(server))
-            transport.close()
-            await protocol.ended
-            serving.cancel()
+            await eventually(lambda: made and made[0].calls)
+            serving.cancel()                    # also ends the connections: it would wait for them for ever
             with pytest.raises(asyncio.CancelledError):
                 await serving
+            await protocol.ended
             assert not server.is_serving()
+            with pytest.raises(RuntimeError, match="is closed"):
+                await server.serve_forever()
     run(loop_name, main)
 
 
