@@ -147,7 +147,7 @@ def test_serve_forever_ends_when_cancelled(loop_name, made):
             await asyncio.sleep(0)
             with pytest.raises(RuntimeError, match="already"):
                 await server.serve_forever()
-            transport, protocol = await poolio.create_connection(Recorder, *address_of(server))
+            _, protocol = await poolio.create_connection(Recorder, *address_of(server))
             await eventually(lambda: made and made[0].calls)
             serving.cancel()                    # also ends the connections: it would wait for them for ever
             with pytest.raises(asyncio.CancelledError):
