@@ -9,6 +9,9 @@ from cpython.object cimport PyObject
 from poolio.buffer cimport Buffer
 from poolio.pool cimport Pool
 
+cdef enum:
+    UNTIL_THE_END = -1
+
 cdef struct Link:
     # LIFETIME of data: while the link is in the chain
     const char *data
@@ -28,8 +31,8 @@ cdef class Chain:
     cdef public Py_ssize_t wanted   # with fewer bytes than this there is no frame yet; back to 0 when some are dropped
     cdef Py_ssize_t searched    # what is searched for does not end in so many bytes
     cdef object searched_for    # bytes, or a tuple of them; None: nothing
-    cdef bint is_discarding     # the beginning of the frame was dropped
-    cdef Py_ssize_t to_discard  # bytes still to come that nobody wants
+    cdef Py_ssize_t to_discard  # bytes still to come that nobody wants; UNTIL_THE_END of a frame that is too large
+
 
     cpdef object append(self, data)
     # put: a Buffer that is the chain's from now on, alive and not empty

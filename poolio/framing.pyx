@@ -19,7 +19,7 @@ from libc.string cimport memcpy
 from asyncio import IncompleteReadError
 
 from poolio.buffer cimport Buffer, slice_of
-from poolio.chain cimport Chain
+from poolio.chain cimport UNTIL_THE_END, Chain
 from poolio.pool cimport default_pool
 
 from poolio.errors import FrameError, FrameTooLarge
@@ -362,11 +362,11 @@ cdef class Delimited(Codec):
         while True:
             found = self.find(chain, &length)
             if found < 0:
-                if chain.size >= self.max_frame + self.longest or chain.is_discarding:
+                if chain.size >= self.max_frame + self.longest or chain.to_discard == UNTIL_THE_END:
                     self._discard_begun(chain)
                 chain.wanted = chain.size + 1
                 return None
-            if found > self.max_frame or chain.is_discarding:
+            if found > self.max_frame or chain.to_discard == UNTIL_THE_END:
                 self._discard_found(chain, found + length)
                 continue
             if self.keeps:
@@ -376,7 +376,7 @@ cdef class Delimited(Codec):
             return frame
 
     cpdef object decode_last(self, Chain chain):
-        if chain.is_discarding:
+        if chain.to_discard == UNTIL_THE_END:
             self._discard_found(chain, chain.size)
         if not self.delivers or chain.size == 0:
             return Codec.decode_last(self, chain)
@@ -422,7 +422,7 @@ cdef class Delimited(Codec):
         """The frame is too large already; of a delimiter that has begun, less than the longest one is here."""
         if not self.discards:
             raise FrameTooLarge(self.max_frame + 1, self.max_frame)
-        chain.is_discarding = True
+        chain.to_discard = UNTIL_THE_END
         chain.drop(max(chain.size - self.longest + 1, 0))
         return 0
 
@@ -430,7 +430,7 @@ cdef class Delimited(Codec):
         if not self.discards:
             raise FrameTooLarge(self.max_frame + 1, self.max_frame)
         self.discarded += 1
-        chain.is_discarding = False
+        chain.to_discard = 0
         chain.drop(count)
         return 0
 

@@ -90,7 +90,7 @@ cdef class Listener(Source):
         context = PyContext_Copy(self.context)
         PyContext_Enter(context)
         try:
-            transport = new_transport(self.reactor, self.loop, None, context)
+            transport = new_transport(self.reactor, None, context)
             transport.fd = fd
             transport.family = self.family
             if self.family == AF_INET or self.family == AF_INET6:

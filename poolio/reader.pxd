@@ -35,12 +35,13 @@ cdef class StreamReader:
     cdef Delimited _finder_of(self, separator)
 
 
-ctypedef object (*Try)(StreamReader reader, Operation call)
+cdef struct Method:
+    object (*attempt)(StreamReader reader, Operation call)      # a result, or a Waiter
+    const char *name
 
 
 cdef class Operation(Awaitable):
     cdef StreamReader reader        # None once it has ended
-    cdef Try attempt                # a result, or a Waiter
-    cdef const char *title
+    cdef Method *method
     cdef Py_ssize_t count           # bytes, or the limit of a search
     cdef object subject             # what it is about: a separator's finder, a target; None: nothing

@@ -65,24 +65,24 @@ cdef class StreamReader:
         """
         cdef Py_ssize_t count = n
         if count < 0:
-            return _operation(self, _read_all, "StreamReader.read()", 0, None)
-        return _operation(self, _read, "StreamReader.read()", count, None)
+            return _operation(self, &READ_ALL, 0, None)
+        return _operation(self, &READ, count, None)
 
     def readexactly(self, n):
         """Exactly `n` bytes; a copy only where they came in several reads. asyncio.IncompleteReadError at the end."""
-        return _operation(self, _read_exactly, "StreamReader.readexactly()", _count("readexactly", n), None)
+        return _operation(self, &READ_EXACTLY, _count("readexactly", n), None)
 
     def read_at_least(self, n):
         """`n` bytes, and what else lies behind them in the same Buffer. asyncio.IncompleteReadError at the end."""
-        return _operation(self, _read_at_least, "StreamReader.read_at_least()", _count("read_at_least", n), None)
+        return _operation(self, &READ_AT_LEAST, _count("read_at_least", n), None)
 
     def peek(self, n):
         """The next `n` bytes, which stay to be read; fewer at the end of the stream."""
-        return _operation(self, _peek, "StreamReader.peek()", _count("peek", n), None)
+        return _operation(self, &PEEK, _count("peek", n), None)
 
     def readinto(self, target):
         """Copy what is there into a writable bytes-like object, as much as fits; returns how much. 0 at the end."""
-        return _operation(self, _read_into, "StreamReader.readinto()", 0, target)
+        return _operation(self, &READ_INTO, 0, target)
 
     def readuntil(self, separator=b"\n", *, limit=None):
         """All up to the separator, and it: bytes, or a tuple of which the one that ends first counts.
@@ -90,7 +90,7 @@ cdef class StreamReader:
         limit  for this call, bytes without the separator; None: the reader's. asyncio.LimitOverrunError beyond it,
                and nothing is taken; asyncio.IncompleteReadError at the end
         """
-        return _operation(self, _read_until, "StreamReader.readuntil()", self._limit_of(limit),
+        return _operation(self, &READ_UNTIL, self._limit_of(limit),
                           self._finder_of(separator))
 
     def readline(self, *, limit=None):
@@ -98,13 +98,13 @@ cdef class StreamReader:
 
         limit  for this call, bytes; None: the reader's. ValueError beyond it, and what is there of the line is lost
         """
-        return _operation(self, _read_line, "StreamReader.readline()", self._limit_of(limit), _line_ends)
+        return _operation(self, &READ_LINE, self._limit_of(limit), _line_ends)
 
     def __aiter__(self):
         return self
 
     def __anext__(self):
-        return _operation(self, _next_line, "StreamReader.__anext__()", self.limit, _line_ends)
+        return _operation(self, &NEXT_LINE, self.limit, _line_ends)
 
     def frames(self, codec):
         """An asynchronous iterator over the frames of a poolio.Codec.
@@ -285,7 +285,7 @@ cdef class Operation(Awaitable):
         cdef StreamReader reader = self.reader
         if reader.error is not None:
             reader._raise_error()
-        found = self.attempt(reader, self)
+        found = self.method.attempt(reader, self)
         if type(found) is not Waiter:
             self.give_up()
         return found
@@ -297,17 +297,16 @@ cdef class Operation(Awaitable):
         return 0
 
     cdef object name(self):
-        return self.title.decode()
+        return "StreamReader." + self.method.name.decode() + "()"
 
 
-cdef Operation _operation(StreamReader reader, Try attempt, const char *title, Py_ssize_t count, object subject):
+cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count, object subject):
     cdef Operation call = reader.spare
     if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, here
         call = reader.spare = Operation.__new__(Operation)
     call.is_started = call.is_finished = False
     call.reader = reader
-    call.attempt = attempt
-    call.title = title
+    call.method = method
     call.count = count
     call.subject = subject
     return call
@@ -484,6 +483,16 @@ cdef Frames _frames(StreamReader reader, Codec codec):
     frames.is_started = True
     return frames
 
+
+cdef Method READ = Method(_read, "read")
+cdef Method READ_ALL = Method(_read_all, "read")
+cdef Method READ_EXACTLY = Method(_read_exactly, "readexactly")
+cdef Method READ_AT_LEAST = Method(_read_at_least, "read_at_least")
+cdef Method READ_INTO = Method(_read_into, "readinto")
+cdef Method READ_UNTIL = Method(_read_until, "readuntil")
+cdef Method READ_LINE = Method(_read_line, "readline")
+cdef Method NEXT_LINE = Method(_next_line, "__anext__")
+cdef Method PEEK = Method(_peek, "peek")
 
 make_awaitable(Operation)
 make_awaitable(Frames)

@@ -101,7 +101,7 @@ class StreamWriter(WriterCore):
         if secured is None:
             raise ConnectionResetError("Connection lost")
         self._set_transport(secured)
-        self.protocol.secured(secured)
+        self.reader.replace_transport(secured)
 
     def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
         """Give the connection to another protocol: connection_made(), then what is unread, then what comes.
@@ -123,20 +123,17 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     pool       what it receives into; None: the default pool
     """
 
-    __slots__ = ("closed", "connected", "error", "is_over_tls", "loop", "pool", "task", "writer")
+    __slots__ = ("closed", "connected", "task", "writer")  # an idle connection is little more than these objects
 
     def __init__(
         self, connected: Handler | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.loop = loop or asyncio.get_running_loop()
-        self.pool = pool
+        self.start_reader(limit, loop or asyncio.get_running_loop(), pool)
         self.connected = connected
-        self.start_reader(limit, self.loop, pool)
         self.writer: StreamWriter | None = None
         self.closed: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
-        self.error: Exception | None = None
 
     @property
     def is_server_side(self) -> bool:
@@ -144,12 +141,11 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self.reader.set_transport(transport)
-        self.is_over_tls = transport.get_extra_info("sslcontext") is not None
         self.writer = StreamWriter(transport, self, self.reader)
         if self.connected is not None:
             result = self.connected(self.reader, self.writer)
             if asyncio.iscoroutine(result):
-                self.task = self.loop.create_task(result)
+                self.task = self.loop.create_task(result, name=getattr(result, "__qualname__", None))
                 self.task.add_done_callback(self._handler_done)
 
     def _handler_done(self, task: asyncio.Task[None]) -> None:
@@ -165,10 +161,9 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self.reader.feed_eof()
-        return not self.is_over_tls  # TLS has no half-closed connections
+        return self.transport.get_extra_info("sslcontext") is None  # TLS has no half-closed connections
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.error = exc
         if exc is None:
             self.reader.feed_eof()
         else:
@@ -184,19 +179,15 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             if self.closed is None:
                 self.closed = self.loop.create_future()
             await asyncio.shield(self.closed)
-        if self.error is not None:
-            raise self.error
+        error = self.reader.exception()
+        if error is not None:
+            raise error
 
     def take_writer(self) -> StreamWriter:
         """The writer, which is its taker's alone from now on: dropped open, it warns and closes."""
         assert self.writer is not None
         writer, self.writer = self.writer, None
         return writer
-
-    def secured(self, transport: asyncio.Transport) -> None:
-        """The connection is TLS from now on, over this transport."""
-        self.is_over_tls = True
-        self.reader.replace_transport(transport)
 
     def hand_over(self, protocol: Any) -> None:
         if self.is_lost:

@@ -39,8 +39,10 @@ cdef enum State:
 cdef class StreamTransport(Source):
     cdef object __weakref__
     cdef unsigned int state        # a set of State
+    cdef ReceivesAs receives_as
+    cdef int lost_writes           # after the end
+    cdef int family                # of the socket
     # from the opening to the end: connection_lost() was called, the socket is closed
-    cdef object loop
     cdef Reactor reactor
     cdef object protocol
     cdef object context            # the contextvars that its callbacks run in
@@ -48,17 +50,14 @@ cdef class StreamTransport(Source):
     # reading
     cdef object data_received      # of the protocol, as a bound method; None while undecided
     cdef ReadSlab slab             # None: undecided, or the protocol brings its own room
-    cdef ReceivesAs receives_as
     cdef vectorcallfunc vectorcall  # of the function of that method; NULL: call it as any object
     # writing
     cdef WriteQueue queue
     cdef Py_ssize_t high_water
     cdef Py_ssize_t low_water
     cdef object empty_waiter       # a future while sendfile() has the socket; None otherwise
-    cdef int lost_writes           # after the end
     # what get_extra_info() tells
     cdef object sock               # the socket object that owns the descriptor; None: we own it ourselves
-    cdef int family
     cdef dict extra
     cdef poolio_address peer
     cdef poolio_address own        # known at the end only
@@ -95,5 +94,5 @@ cdef class StreamTransport(Source):
     cdef object _other_address(self, name)
 
 
-cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context)
+cdef StreamTransport new_transport(Reactor reactor, object protocol, object context)
 cdef object attach(StreamTransport transport, object server)

@@ -217,7 +217,7 @@ cdef class StreamTransport(Source):
         protocol = self.protocol
         if isinstance(protocol, Receiver):
             receiver = <Receiver>protocol
-            self.slab = read_slab_for(receiver.pool_to_receive_into(), self.loop)
+            self.slab = read_slab_for(receiver.pool_to_receive_into(), self.reactor.loop)
             self.data_received = protocol.data_received
             self.receives_as = IN_C if receiver.receives_in_c else BUFFERS
             if PyMethod_Check(<PyObject *>self.data_received):
@@ -226,7 +226,7 @@ cdef class StreamTransport(Source):
         elif isinstance(protocol, asyncio.BufferedProtocol):
             self.receives_as = ROOM
         else:
-            self.slab = read_slab_for(default_pool(), self.loop)
+            self.slab = read_slab_for(default_pool(), self.reactor.loop)
             self.data_received = protocol.data_received
             self.receives_as = BYTES
         return 0
@@ -532,7 +532,7 @@ cdef class StreamTransport(Source):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.loop.call_exception_handler({
+            self.reactor.loop.call_exception_handler({
                 "message": f"protocol.{method}() failed",
                 "exception": exc, "transport": self, "protocol": self.protocol,
             })
@@ -570,10 +570,10 @@ cdef class StreamTransport(Source):
 
     cdef int _fail(self, exc, message) except -1:
         if isinstance(exc, OSError):
-            if self.loop.get_debug():
+            if self.reactor.loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
         else:
-            self.loop.call_exception_handler({
+            self.reactor.loop.call_exception_handler({
                 "message": message, "exception": exc, "transport": self, "protocol": self.protocol,
             })
         self._force_close(exc)
@@ -585,7 +585,7 @@ cdef class StreamTransport(Source):
     cdef int _end(self, exc) except -1:
         """Schedule connection_lost()."""
         self.state |= LOST
-        self.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+        self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
         return 0
 
     def _call_connection_lost(self, exc):
@@ -705,7 +705,7 @@ cdef class StreamTransport(Source):
 
     @property
     def _loop(self):
-        return self.loop
+        return self.reactor.loop
 
     @property
     def _sock(self):
@@ -723,7 +723,7 @@ cdef class StreamTransport(Source):
         if self.empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
         self._send_cork()
-        self.empty_waiter = self.loop.create_future()
+        self.empty_waiter = self.reactor.loop.create_future()
         self.state |= SENDS_FILE
         if self.queue.first == NULL:
             self.empty_waiter.set_result(None)
@@ -750,11 +750,10 @@ cdef object address_of(poolio_address *address):
     return *pair, poolio_address_flow(address), scope
 
 
-cdef StreamTransport new_transport(Reactor reactor, object loop, object protocol, object context):
+cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
     """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
     transport.reactor = reactor
-    transport.loop = loop
     transport.protocol = protocol
     transport.context = context
     transport.high_water = HIGH_WATER
@@ -782,8 +781,7 @@ def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, ser
     For asyncio's loops, as their `_make_socket_transport`.
     """
     cdef StreamTransport transport
-    loop = reactor.loop
-    transport = new_transport(reactor, loop, protocol, PyContext_CopyCurrent())
+    transport = new_transport(reactor, protocol, PyContext_CopyCurrent())
     transport.fd = sock.fileno()
     transport.sock = sock
     transport.family = sock.family
@@ -792,5 +790,5 @@ def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, ser
     if sock.family == AF_INET or sock.family == AF_INET6:
         poolio_no_delay(transport.fd)
     attach(transport, server)
-    loop.call_soon(transport._begin, waiter, context=transport.context)
+    reactor.loop.call_soon(transport._begin, waiter, context=transport.context)
     return transport

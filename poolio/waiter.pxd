@@ -15,7 +15,6 @@ cdef class Waiter:
     # while it waits: the task's own callback and its context; None when nobody waits yet
     cdef object callback
     cdef object context
-    cdef list others            # further (callback, context); None: none
     cdef object message         # of the cancellation
 
     cdef int wake(self) except -1

@@ -65,16 +65,13 @@ cdef class Waiter:
             self.callback = callback
             self.context = context
         else:
-            if self.others is None:
-                self.others = []
-            self.others.append((callback, context))
+            raise RuntimeError("a task waits with this already")
 
     def remove_done_callback(self, callback):
-        pairs = [] if self.callback is None else [(self.callback, self.context), *(self.others or ())]
-        left = [pair for pair in pairs if pair[0] != callback]
-        self.callback, self.context = left[0] if left else (None, None)
-        self.others = left[1:] or None
-        return len(pairs) - len(left)
+        if self.callback is None or self.callback != callback:
+            return 0
+        self.callback = self.context = None
+        return 1
 
     def done(self):
         return self.state != WAITING
@@ -108,13 +105,10 @@ cdef class Waiter:
         return 0
 
     cdef int _schedule(self) except -1:
-        callback, context, others = self.callback, self.context, self.others
-        self.callback = self.context = self.others = None
+        callback, context = self.callback, self.context
+        self.callback = self.context = None
         if callback is not None:
             self._loop.call_soon(callback, self, context=context)
-        if others is not None:
-            for callback, context in others:
-                self._loop.call_soon(callback, self, context=context)
         return 0
 
 
@@ -126,7 +120,7 @@ cdef int step_waiter(PyObject *waiter) except -1:
     cdef PyObject *result
     if (<Waiter>waiter).state != WAITING:
         return 0
-    if (<Waiter>waiter).context is None or (<Waiter>waiter).others is not None:
+    if (<Waiter>waiter).context is None:
         return (<Waiter>waiter).wake()
     callback, context, loop = (<Waiter>waiter).callback, (<Waiter>waiter).context, (<Waiter>waiter)._loop
     try:

@@ -43,6 +43,16 @@ cdef class StreamCore(ProtocolCore):
     cdef Py_ssize_t held_from(self, Pool pool) except -1:
         return self.reader.chain.held_from(pool)
 
+    @property
+    def loop(self):
+        """The event loop of the stream."""
+        return self.reader.given_loop
+
+    @property
+    def pool(self):
+        """What is received into; None: the default pool."""
+        return self.reader.chain.pool
+
     def start_reader(self, limit, loop, pool):
         """Make the StreamReader; once, at the beginning."""
         self.reader = StreamReader(limit, loop, pool=pool)
