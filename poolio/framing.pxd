@@ -36,4 +36,14 @@ cdef class Delimited(Codec):
     cdef int _discard_found(self, Chain chain, Py_ssize_t count) except -1
 
 
+cdef inline object decode_next(Codec codec, Chain chain):
+    """codec.decode(chain), which must get on: nothing waits for ever, whatever a codec does."""
+    cdef Py_ssize_t before = chain.size
+    frame = codec.decode(chain)
+    if chain.size == before and frame is not None:
+        raise_stuck(codec)
+    return frame
+
+
+cdef int raise_stuck(Codec codec) except -1
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1

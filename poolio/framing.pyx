@@ -45,7 +45,7 @@ cdef class Codec:
     too_large  "raise": FrameTooLarge; "discard": drop such frames, count them in `discarded` and go on.
 
     `decode(chain)` takes the next frame out of a `poolio.Chain` and returns it, a Buffer or any other object; None:
-    it is not complete. It may set `chain.wanted` to the number of bytes that the chain must hold for another try, and
+    it is not complete. Each frame takes a byte at least. It may set `chain.wanted` to the number of bytes that the chain must hold for another try, and
     raise FrameError for what is no frame: the connection is then closed. State of a codec of your own belongs to one
     connection: give each its own codec then.
     """
@@ -118,11 +118,15 @@ cdef class Codec:
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1:
     """Append all whole frames of the chain. What raises has left those before it in the list."""
     while chain.size > 0 and chain.size >= chain.wanted:
-        frame = codec.decode(chain)
+        frame = decode_next(codec, chain)
         if frame is None:
             break
         frames.append(frame)
     return chain.unpin()
+
+
+cdef int raise_stuck(Codec codec) except -1:
+    raise RuntimeError(f"{type(codec).__name__}.decode() has returned a frame without taking a byte from the chain")
 
 
 cdef class LengthPrefixed(Codec):
@@ -147,6 +151,9 @@ cdef class LengthPrefixed(Codec):
     cdef Py_ssize_t largest         # body that can be written: max_frame, or what the field can say
     cdef bint is_little
     cdef bint keeps
+
+    def __cinit__(self, *arguments, **options):
+        self.width = self.header_size = 4       # sound, whatever a subclass does
 
     def __init__(
         self, width=4, *, byteorder="big", offset=0, counts="body", adjustment=0, header="strip", max_frame=MAX_FRAME,

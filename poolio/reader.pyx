@@ -21,7 +21,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
-from poolio.framing cimport Codec, Delimited
+from poolio.framing cimport Codec, Delimited, decode_next
 from poolio.waiter cimport Awaitable, Waiter, make_awaitable, step_waiter, waiter_on
 
 cdef extern from "Python.h":
@@ -45,12 +45,15 @@ cdef class StreamReader:
     What is there already is returned without a switch of tasks; a cancelled call has taken nothing.
     """
 
+    def __cinit__(self, *arguments, **options):
+        self.chain = Chain()
+
     def __init__(self, limit=DEFAULT_LIMIT, loop=None, *, pool=None):
         if limit <= 0:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         self.limit = limit
         self.given_loop = loop
-        self.chain = Chain(pool)
+        self.chain.__init__(pool)
 
     def __repr__(self):
         state = " at its end" if self.is_at_end else ""
@@ -275,6 +278,7 @@ cdef Py_ssize_t _count(method, n) except -1:
 
 @cython.final
 @cython.no_gc_clear                     # at its end it needs its reader
+@cython.nonecheck(True)                 # and __new__() alone gives it none
 cdef class Operation(Awaitable):
     """One call of a StreamReader."""
 
@@ -429,6 +433,7 @@ cdef object _next_line(StreamReader reader, Operation call):
 
 @cython.final
 @cython.no_gc_clear
+@cython.nonecheck(True)
 cdef class Frames(Awaitable):
     """What `async for` goes over. It is itself what is awaited for each frame, so a frame that is there costs no
     further object.
@@ -454,7 +459,7 @@ cdef class Frames(Awaitable):
             reader._raise_error()
         if chain.size > 0:
             chain.wanted = 0
-            frame = self.codec.decode(chain)
+            frame = decode_next(self.codec, chain)
             if frame is not None:
                 if reader.is_paused:
                     reader._taken()
@@ -470,7 +475,9 @@ cdef class Frames(Awaitable):
         return frame
 
     cdef int give_up(self) except -1:
-        return self.reader._stop_waiting(self)
+        if self.reader is not None:
+            self.reader._stop_waiting(self)
+        return 0
 
     cdef object name(self):
         return "StreamReader.frames()"

@@ -24,11 +24,9 @@ cdef enum:
     BLOCK_BYTES = 4096          # of small pieces of a frame; larger ones than half of it are sent as they are
 
 
+@cython.nonecheck(True)             # subclasses may forget to call __init__()
 cdef class StreamCore(ProtocolCore):
     """The compiled half of StreamProtocol."""
-
-    def __cinit__(self, *arguments, **options):
-        self.receives_in_c = True
 
     cdef int receive(self, Buffer buf) except -1:
         return self.reader.arrived(buf)
@@ -56,6 +54,7 @@ cdef class StreamCore(ProtocolCore):
     def start_reader(self, limit, loop, pool):
         """Make the StreamReader; once, at the beginning."""
         self.reader = StreamReader(limit, loop, pool=pool)
+        self.receives_in_c = True
 
     def pause_writing(self):
         """For the transport: its queue is above high water."""
@@ -93,6 +92,7 @@ cdef class StreamCore(ProtocolCore):
 cdef object _nothing = ready(None)
 
 
+@cython.nonecheck(True)
 cdef class WriterCore:
     """The compiled half of StreamWriter."""
 
@@ -157,6 +157,7 @@ cdef class WriterCore:
 
 
 @cython.final
+@cython.nonecheck(True)
 cdef class FrameBuilder:
     """Builds one frame whose size is not known before, with room for its header in front.
 
