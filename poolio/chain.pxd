@@ -33,7 +33,6 @@ cdef class Chain:
     cdef object searched_for    # bytes, or a tuple of them; None: nothing
     cdef Py_ssize_t to_discard  # bytes still to come that nobody wants; UNTIL_THE_END of a frame that is too large
 
-
     cpdef object append(self, data)
     # put: a Buffer that is the chain's from now on, alive and not empty
     cdef int put(self, Buffer buf) except -1

@@ -44,10 +44,10 @@ cdef class Codec:
                own looks after it itself.
     too_large  "raise": FrameTooLarge; "discard": drop such frames, count them in `discarded` and go on.
 
-    `decode(chain)` takes the next frame out of a `poolio.Chain` and returns it, a Buffer or any other object; None:
-    it is not complete. Each frame takes a byte at least. It may set `chain.wanted` to the number of bytes that the chain must hold for another try, and
-    raise FrameError for what is no frame: the connection is then closed. State of a codec of your own belongs to one
-    connection: give each its own codec then.
+    `decode(chain)` takes the next frame out of a `poolio.Chain`, a byte at least, and returns it, a Buffer or any other
+    object; None: it is not complete. It may set `chain.wanted` to the number of bytes that the chain must hold for
+    another try, and raise FrameError for what is no frame: the connection is then closed. State of a codec of your own
+    belongs to one connection: give each its own codec then.
     """
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):

@@ -301,7 +301,7 @@ cdef class Operation(Awaitable):
         return 0
 
     cdef object name(self):
-        return "StreamReader." + self.method.name.decode() + "()"
+        return f"StreamReader.{'?' if self.method == NULL else self.method.name.decode()}()"
 
 
 cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count, object subject):

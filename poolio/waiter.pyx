@@ -7,9 +7,9 @@ without a switch of tasks, or it gives a Waiter. The task hangs its callback and
                                                 └──> a Waiter ──> the task waits
     data arrives ──> step_waiter(): the task's callback, at once ──> Awaitable.proceed() ──> a result
 
-step_waiter() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is current.
-If one is nevertheless, or the task's context is in use, and everywhere else (wake(), cancel()), the callback goes
-through call_soon(), as asyncio's futures do it.
+step_waiter() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is
+current. If one is nevertheless, or the task's context is in use, and everywhere else (wake(), cancel()), the callback
+goes through call_soon(), as asyncio's futures do it.
 
 An Awaitable is a coroutine for all that asyncio does with one: create_task(), wait_for(), gather().
 """
@@ -35,12 +35,13 @@ cdef extern from "_objects.h":
     ctypedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result) except -1
     void poolio_set_send(PyTypeObject *kind, poolio_step send)
 
+
 class _NoLoop:
     def get_debug(self):
         return False
 
 
-# What a task is woken with by step(): it asks an exact future of asyncio's for its result without a Python call.
+# What a task is woken with by step_waiter(): it asks an exact future of asyncio's for its result without a Python call.
 cdef object _done = asyncio.Future(loop=_NoLoop())
 _done.set_result(None)
 
