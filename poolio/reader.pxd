@@ -4,11 +4,9 @@ from cpython.object cimport PyObject
 
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
-from poolio.framing cimport Codec, Delimited
-from poolio.waiter cimport Awaitable, Waiter
+from poolio.waiter cimport Awaitable
 
 cdef class StreamReader:
-    cdef object __weakref__
     cdef readonly Chain chain
     cdef object given_loop          # None: the running one, asked for when a task has to wait
     cdef Py_ssize_t limit           # twice as much unread pauses the transport, as much lets it go on
@@ -18,25 +16,25 @@ cdef class StreamReader:
     cdef object error               # what every call raises; None: nothing
     # while a task waits: with less than `wanted` bytes it need not be woken
     cdef PyObject *waiting          # what it awaits, borrowed: at its end that says so. NULL: nobody waits
-    cdef Waiter waiter              # kept to be used again
+    cdef object future              # that it waits for; kept while nobody waits, if it is as good as new
     cdef Py_ssize_t wanted
     cdef Operation spare            # a call that has ended, to be used again when nobody else has it
-    cdef Delimited finder           # of the last readuntil() and its separator; None before
-    cdef object finder_is_for
+    cdef tuple finder               # of the last readuntil(): separator, and the Delimited that finds it; None before
 
     # A Buffer that is the reader's own. arrived: from the reactor's own dispatch; fed: from anywhere else
     cdef int arrived(self, Buffer buf) except -1
     cdef int fed(self, Buffer buf) except -1
+    cdef int _wake(self) except -1
     cdef int _look_after(self) except -1
     cdef object _wait(self, Awaitable call, Py_ssize_t wanted)
     cdef int _stop_waiting(self, Awaitable call) noexcept
     cdef int _taken(self) except -1
     cdef object _raise_error(self)
-    cdef Delimited _finder_of(self, separator)
+    cdef object _finder_of(self, separator)
 
 
 cdef struct Method:
-    object (*attempt)(StreamReader reader, Operation call)      # a result, or a Waiter
+    object (*attempt)(StreamReader reader, Operation call)      # a result, or a future
     const char *name
 
 

@@ -22,7 +22,7 @@ from cpython.object cimport PyObject
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
 from poolio.framing cimport Codec, Delimited, decode_next
-from poolio.waiter cimport Awaitable, Waiter, make_awaitable, step_waiter, waiter_on
+from poolio.waiter cimport Awaitable, call_now, make_awaitable, take_callback
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -181,24 +181,31 @@ cdef class StreamReader:
         self.error = RuntimeError("this connection was handed over to another protocol")
         return unread
 
-    def _wake(self):
-        if self.waiting != NULL:
-            self.waiting = NULL
-            self.waiter.wake()
-
     cdef int arrived(self, Buffer buf) except -1:
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:
-            self.waiting = NULL
-            step_waiter(<PyObject *>self.waiter)
+            pair = take_callback(self.future)
+            if pair is None:
+                self._wake()
+            else:
+                self.waiting = NULL
+                call_now(pair, self.given_loop)
         return self._look_after()
 
     cdef int fed(self, Buffer buf) except -1:
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:
-            self.waiting = NULL
-            return self.waiter.wake()       # it will take it: nothing to look after
+            return self._wake()             # it will take it: nothing to look after
         return self._look_after()
+
+    cdef int _wake(self) except -1:
+        """Let the task that waits go on in the loop's next turn."""
+        if self.waiting != NULL:
+            future, self.future = self.future, None
+            self.waiting = NULL
+            if not future.done():
+                future.set_result(None)
+        return 0
 
     cdef int _look_after(self) except -1:
         """Of what stays unread."""
@@ -217,26 +224,27 @@ cdef class StreamReader:
     # --- waiting ----------------------------------------------------------------------------------------
 
     cdef object _wait(self, Awaitable call, Py_ssize_t wanted):
-        """A Waiter, until the chain holds `wanted` bytes, or the end or an error comes."""
-        if self.waiting == NULL:
-            if self.given_loop is None:
-                self.given_loop = asyncio.get_running_loop()
-            self.waiter = waiter_on(self.given_loop, <PyObject *>self.waiter)
-            self.waiting = <PyObject *>call
-        elif self.waiting != <PyObject *>call:
+        """A future for it to wait with, until the chain holds `wanted` bytes, or the end or an error comes."""
+        if self.waiting != NULL and self.waiting != <PyObject *>call:
             raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
-        self.waiter._asyncio_future_blocking = True
+        if self.given_loop is None:
+            self.given_loop = asyncio.get_running_loop()
+        if self.future is None:
+            self.future = self.given_loop.create_future()
+        self.future._asyncio_future_blocking = True     # what a future's own __await__() tells the task
+        self.waiting = <PyObject *>call
         self.wanted = wanted
         self.chain.unpin()
         if self.is_paused:
             self.is_paused = False
             self.transport.resume_reading()
-        return self.waiter
+        call.is_waiting = True
+        return self.future
 
     cdef int _stop_waiting(self, Awaitable call) noexcept:
         if self.waiting == <PyObject *>call:
             self.waiting = NULL
-            self.waiter = None          # a task may still hang on it
+            self.future = None              # a task may still hang on it
         return 0
 
     cdef int _taken(self) except -1:
@@ -256,14 +264,12 @@ cdef class StreamReader:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         return limit
 
-    cdef Delimited _finder_of(self, separator):
-        cdef Delimited finder = self.finder
-        if separator == b"\n":
-            return _line_ends
-        if finder is None or self.finder_is_for != separator:
-            finder = Delimited(separator)
-            if type(separator) is bytes or type(separator) is tuple:
-                self.finder, self.finder_is_for = finder, separator
+    cdef object _finder_of(self, separator):
+        if self.finder is not None and self.finder[0] == separator:
+            return self.finder[1]
+        finder = _line_ends if separator == b"\n" else Delimited(separator)
+        if type(separator) is bytes or type(separator) is tuple:
+            self.finder = separator, finder
         return finder
 
 
@@ -274,7 +280,7 @@ cdef Py_ssize_t _count(method, n) except -1:
     return count
 
 
-# --- the operations: one try each. What they return is the result, or a Waiter -----------------------------
+# --- the operations: one try each. What they return is the result, or a future -----------------------------
 
 @cython.final
 @cython.no_gc_clear                     # at its end it needs its reader
@@ -290,7 +296,7 @@ cdef class Operation(Awaitable):
         if reader.error is not None:
             reader._raise_error()
         found = self.method.attempt(reader, self)
-        if type(found) is not Waiter:
+        if not self.is_waiting:
             self.give_up()
         return found
 

@@ -146,9 +146,10 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             result = self.connected(self.reader, self.writer)
             if asyncio.iscoroutine(result):
                 self.task = self.loop.create_task(result, name=getattr(result, "__qualname__", None))
-                self.task.add_done_callback(self._handler_done)
+                self.task.add_done_callback(self)  # not a method of it, which would be an object more
 
-    def _handler_done(self, task: asyncio.Task[None]) -> None:
+    def __call__(self, task: asyncio.Task[None]) -> None:
+        """The handler is done."""
         self.task = None
         if task.cancelled():
             self.transport.close()
