@@ -24,6 +24,9 @@ from poolio.buffer cimport Buffer, new_own_buffer, slice_of
 from poolio.pool cimport Pool, default_pool
 from poolio.slab cimport SlabStore
 
+cdef extern from "Python.h":
+    Py_ssize_t PyNumber_AsSsize_t(object value, PyObject *error) except? -1
+
 cdef extern from "_search.h" nogil:
     Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
 
@@ -121,7 +124,7 @@ cdef class Chain:
         cdef Py_ssize_t size = self._within(count)
         if size > 0 and size <= self.first.length:
             return slice_of(<Buffer>self.first.buf, self.first.data - (<Buffer>self.first.buf).data, size)
-        return self.copy_out(size)
+        return self._copy(0, size)
 
     def advance(self, count):
         """Drop the first `count` bytes."""
@@ -168,7 +171,7 @@ cdef class Chain:
             raise AssertionError(f"{self!r}: its links hold {size} bytes, {self.searched} are searched")
 
     cdef Py_ssize_t _within(self, count) except -1:
-        cdef Py_ssize_t size = count
+        cdef Py_ssize_t size = PyNumber_AsSsize_t(count, NULL)
         if not 0 <= size <= self.size:
             raise ValueError(f"count must be in 0..{self.size}, the bytes of the chain, not {count}")
         return size
@@ -189,39 +192,39 @@ cdef class Chain:
 
     cdef Buffer cut(self, Py_ssize_t count):
         """The first `count` bytes, 0 to size."""
+        return self.cut_behind(0, count)
+
+    cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count):
+        """The `count` bytes behind the first `skipped`, which are dropped too. If there is no memory nothing is lost."""
         cdef Link *link = self.first
         cdef Buffer buf
-        if link == NULL or count == 0 or count > link.length:
-            buf = self.copy_out(count)
+        if count == 0 or skipped + count > link.length:
+            buf = self._copy(skipped, count)
         elif count == (<Buffer>link.buf).length:
             buf = <Buffer>link.buf
         else:
-            buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data, count)
-        self.drop(count)
+            buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data + skipped, count)
+        self.drop(skipped + count)
         return buf
 
-    cdef Buffer copy_out(self, Py_ssize_t count):
-        """A copy of the first `count` bytes, 0 to size."""
+    cdef Buffer _copy(self, Py_ssize_t skipped, Py_ssize_t count):
         cdef Pool pool
         cdef Buffer copy
-        if self.first == NULL:
+        cdef Link *link = self.first
+        if link == NULL:
             pool = self.pool or default_pool()
         else:
-            pool = <Pool>store_of(<Buffer>self.first.buf)
+            pool = <Pool>store_of(<Buffer>link.buf)
         copy = pool._carve(count, False)
-        self.read_into(copy.data, count)
+        while skipped > 0 and skipped >= link.length:
+            skipped -= link.length
+            link = link.following
+        _read_from(link, skipped, copy.data, count)
         return copy
 
     cdef void read_into(self, char *target, Py_ssize_t count) noexcept:
         """Copy the first `count` bytes, 0 to size."""
-        cdef Link *link = self.first
-        cdef Py_ssize_t part
-        while count > 0:
-            part = min(count, link.length)
-            memcpy(target, link.data, <size_t>part)
-            target += part
-            count -= part
-            link = link.following
+        _read_from(self.first, 0, target, count)
 
     cdef void drop(self, Py_ssize_t count) noexcept:
         """Forget the first `count` bytes, 0 to size."""
@@ -313,6 +316,17 @@ cdef class Chain:
             before = link
         self.looked_at = before
         return 0
+
+
+cdef void _read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t part
+    while count > 0:
+        part = min(count, link.length - start)
+        memcpy(target, link.data + start, <size_t>part)
+        target += part
+        count -= part
+        start = 0
+        link = link.following
 
 
 cdef Py_ssize_t _find_across(

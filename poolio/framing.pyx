@@ -65,6 +65,7 @@ cdef class Codec:
 
         Bytes that are left are an asyncio.IncompleteReadError, which has them.
         """
+        ensure_chain(chain)
         if chain.size > 0:
             raise IncompleteReadError(bytes(chain.cut(chain.size)), None)
         return None
@@ -113,6 +114,12 @@ cdef class Codec:
         self.discarded += 1
         chain.discard(<Py_ssize_t>min(size, <uint64_t>PY_SSIZE_T_MAX // 2) + <Py_ssize_t>header)
         return 0
+
+
+cdef inline int ensure_chain(Chain chain) except -1:
+    if chain is None:
+        raise TypeError("a codec decodes a poolio.Chain, not None")
+    return 0
 
 
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1:
@@ -182,6 +189,7 @@ cdef class LengthPrefixed(Codec):
     cpdef object decode(self, Chain chain):
         cdef char header[LARGEST_HEADER]
         cdef uint64_t size
+        ensure_chain(chain)
         while chain.size >= self.header_size:
             if chain.first.length >= self.header_size:
                 size = _number(chain.first.data + self.offset, self.width, self.is_little)
@@ -198,8 +206,7 @@ cdef class LengthPrefixed(Codec):
                 return None
             if self.keeps:
                 return chain.cut(self.header_size + <Py_ssize_t>size)
-            chain.drop(self.header_size)
-            return chain.cut(<Py_ssize_t>size)
+            return chain.cut_behind(self.header_size, <Py_ssize_t>size)
         chain.wanted = self.header_size
         return None
 
@@ -232,7 +239,7 @@ cdef class LengthPrefixed(Codec):
         cdef uint64_t number = <uint64_t>(size + self.counted)
         cdef int index
         if size > self.largest:
-            raise FrameTooLarge(size, self.largest)
+            raise FrameTooLarge(size, max(self.largest, 0))
         if size + self.counted < 0:
             raise FrameError(f"a frame of {size} bytes can't be written with an adjustment of {self.adjustment}")
         for index in range(self.width):
@@ -265,6 +272,7 @@ cdef class Varint(Codec):
         cdef const char *data
         cdef Py_ssize_t there, width
         cdef uint64_t size
+        ensure_chain(chain)
         while chain.size > 0:
             there = min(chain.size, VARINT_BYTES)
             data = chain.first.data
@@ -282,8 +290,7 @@ cdef class Varint(Codec):
             if chain.size < width + <Py_ssize_t>size:
                 chain.wanted = width + <Py_ssize_t>size
                 return None
-            chain.drop(width)
-            return chain.cut(<Py_ssize_t>size)
+            return chain.cut_behind(width, <Py_ssize_t>size)
         chain.wanted = chain.size + 1
         return None
 
@@ -314,9 +321,9 @@ cdef class FixedSize(Codec):
 
     cdef readonly Py_ssize_t size
 
-    def __init__(self, Py_ssize_t size):
-        if size < 1:
-            raise ValueError(f"size must be at least 1 byte, not {size}")
+    def __init__(self, size):
+        if not 1 <= size <= PY_SSIZE_T_MAX // 4:
+            raise ValueError(f"size must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {size}")
         super().__init__(max_frame=size)
         self.size = size
 
@@ -324,6 +331,7 @@ cdef class FixedSize(Codec):
         return f"<poolio.FixedSize of {self.size} bytes>"
 
     cpdef object decode(self, Chain chain):
+        ensure_chain(chain)
         if chain.size < self.size:
             chain.wanted = self.size
             return None
@@ -351,7 +359,7 @@ cdef class Delimited(Codec):
 
     def __init__(self, delimiter, *, ends="strip", last="refuse", max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
-        several = [bytes(one) for one in ((delimiter,) if PyObject_CheckBuffer(delimiter) else delimiter)]
+        several = [_as_bytes(one) for one in ((delimiter,) if PyObject_CheckBuffer(delimiter) else delimiter)]
         if not several or b"" in several:
             raise ValueError(f"a delimiter must not be empty: {delimiter!r}")
         self.written = several[0]
@@ -366,6 +374,7 @@ cdef class Delimited(Codec):
     cpdef object decode(self, Chain chain):
         cdef Py_ssize_t found, length
         cdef Buffer frame
+        ensure_chain(chain)
         while True:
             found = self.find(chain, &length)
             if found < 0:
@@ -383,6 +392,7 @@ cdef class Delimited(Codec):
             return frame
 
     cpdef object decode_last(self, Chain chain):
+        ensure_chain(chain)
         if chain.to_discard == UNTIL_THE_END:
             self._discard_found(chain, chain.size)
         if not self.delivers or chain.size == 0:
@@ -457,7 +467,7 @@ cdef class Delimited(Codec):
         memcpy(frame.data + size, PyBytes_AS_STRING(self.written), <size_t>PyBytes_GET_SIZE(self.written))
         chain = Chain()
         chain.put(frame)
-        if self.find(chain, &length) != size:
+        if self.find(chain, &length) != size or length != PyBytes_GET_SIZE(self.written):
             raise ValueError("a delimiter stands in this frame, or is formed with its end")
         return frame
 
@@ -538,6 +548,12 @@ cdef list _gathered(Codec codec, list pieces):
     header = default_pool()._carve(codec.header_room, False)
     width = codec.put_header(header.data + codec.header_room, size)
     return [slice_of(header, codec.header_room - width, width), *pieces]
+
+
+cdef bytes _as_bytes(delimiter):
+    if not PyObject_CheckBuffer(delimiter):
+        raise TypeError(f"a delimiter is a bytes-like object, not {type(delimiter).__name__!r}")
+    return bytes(delimiter)
 
 
 cdef int _one_of(name, value, first, second) except -1:

@@ -18,6 +18,7 @@ from asyncio import IncompleteReadError, LimitOverrunError
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from poolio.buffer cimport Buffer
 from poolio.chain cimport Chain
@@ -212,11 +213,11 @@ cdef class StreamReader:
         if self.chain.size == 0:
             return 0
         self.chain.unpin()
-        if (self.chain.size > 2 * self.limit and self.waiting == NULL and not self.is_paused
+        if (self.chain.size - self.limit > self.limit and self.waiting == NULL and not self.is_paused
                 and self.transport is not None):
-            self.is_paused = True
             try:
                 self.transport.pause_reading()
+                self.is_paused = True
             except NotImplementedError:     # it can't: so be it
                 self.transport = None
         return 0
@@ -225,7 +226,7 @@ cdef class StreamReader:
 
     cdef object _wait(self, Awaitable call, Py_ssize_t wanted):
         """A future for it to wait with, until the chain holds `wanted` bytes, or the end or an error comes."""
-        if self.waiting != NULL and self.waiting != <PyObject *>call:
+        if self.waiting != NULL:
             raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
         if self.given_loop is None:
             self.given_loop = asyncio.get_running_loop()
@@ -305,6 +306,9 @@ cdef class Operation(Awaitable):
             self.reader._stop_waiting(self)
             self.reader = self.subject = None
         return 0
+
+    cdef bint still_waits(self) noexcept:
+        return self.reader is not None and self.reader.waiting == <PyObject *>self
 
     cdef object name(self):
         return f"StreamReader.{'?' if self.method == NULL else self.method.name.decode()}()"
@@ -388,13 +392,27 @@ cdef Py_ssize_t _end_of_search(StreamReader reader, Operation call) except -2:
     cdef Py_ssize_t size = reader.chain.size
     cdef Py_ssize_t length
     cdef Py_ssize_t found = finder.find(reader.chain, &length)
+    cdef Py_ssize_t end = found + length
+    if found >= 0 and len(finder.delimiters) > 1:
+        found = _shortest_at(reader.chain, finder, end)
     if found > call.count:
         raise LimitOverrunError("Separator is found, but chunk is longer than limit", found)
     if found >= 0:
-        return found + length
+        return end
     if size + 1 - finder.longest > call.count:
         raise LimitOverrunError("Separator is not found, and chunk exceed the limit", size + 1 - finder.longest)
     return -1
+
+
+cdef Py_ssize_t _shortest_at(Chain chain, Delimited finder, Py_ssize_t end) except -2:
+    """Where the shortest of the separators that end there begins: asyncio measures what stands before that one."""
+    cdef Py_ssize_t found = -1
+    cdef Py_ssize_t size
+    for separator in finder.delimiters:         # the longest first
+        size = PyBytes_GET_SIZE(separator)
+        if size <= end and chain.find_from(end - size, end, PyBytes_AS_STRING(separator), size) >= 0:
+            found = end - size
+    return found
 
 
 cdef object _read_until(StreamReader reader, Operation call):
@@ -455,12 +473,14 @@ cdef class Frames(Awaitable):
         return self
 
     def __anext__(self):
-        self.is_finished = False
+        if self.reader.waiting == <PyObject *>self:     # one task at a time waits with this, and may be cancelled
+            return _frames(self.reader, self.codec)
         return self
 
     cdef object proceed(self):
         cdef StreamReader reader = self.reader
         cdef Chain chain = reader.chain
+        self.is_finished = False                        # it can be awaited again
         if reader.error is not None:
             reader._raise_error()
         if chain.size > 0:
@@ -484,6 +504,9 @@ cdef class Frames(Awaitable):
         if self.reader is not None:
             self.reader._stop_waiting(self)
         return 0
+
+    cdef bint still_waits(self) noexcept:
+        return self.reader is not None and self.reader.waiting == <PyObject *>self
 
     cdef object name(self):
         return "StreamReader.frames()"

@@ -9,6 +9,8 @@ cdef class Awaitable:
     cdef object proceed(self)
     # The task was cancelled, or what waits was closed: wait no longer
     cdef int give_up(self) except -1
+    # After it has given a future: is that still waited for?
+    cdef bint still_waits(self) noexcept
     cdef object name(self)
 
 

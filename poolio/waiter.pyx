@@ -101,6 +101,9 @@ cdef class Awaitable:
     cdef int give_up(self) except -1:
         return 0
 
+    cdef bint still_waits(self) noexcept:
+        return False
+
     cdef object name(self):
         return type(self).__name__
 
@@ -144,6 +147,8 @@ cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
     cdef Awaitable awaitable = <Awaitable>self
     if awaitable.is_finished:
         raise RuntimeError("cannot reuse already awaited coroutine")
+    if awaitable.is_waiting and awaitable.still_waits():
+        raise RuntimeError("coroutine is being awaited already")
     awaitable.is_started = True
     awaitable.is_finished = True            # also by what proceed() may raise
     awaitable.is_waiting = False
