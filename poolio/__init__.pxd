@@ -10,6 +10,11 @@
 # A pointer is good while you hold a reference to the Buffer and nobody calls its release(): keep a slice of your own,
 # `buf[:]`, if others know the Buffer too. Fields and other functions in the .pxd files may change with any version.
 
+# A codec in Cython: `cdef class Mine(Codec)` with `cpdef object decode(self, Chain chain)`, which takes a frame out of
+# the chain with chain_take(), or returns None; chain_length() and chain_front() tell what is there.
+
 from poolio.allocation cimport buffer_data, buffer_length, buffer_release, buffer_writable_data
 from poolio.buffer cimport Buffer
+from poolio.chain cimport Chain, chain_front, chain_length, chain_take
+from poolio.framing cimport Codec
 from poolio.pool cimport Pool, default_pool

@@ -48,3 +48,31 @@ cdef class Chain:
     cdef void _drop_first(self) noexcept
     cdef Py_ssize_t held_from(self, Pool pool) noexcept
     cdef Py_ssize_t _within(self, count) except -1
+
+
+# --- for other people's Cython: `from poolio cimport Chain, Codec, chain_front, ...` -------------------------
+
+cdef inline Py_ssize_t chain_length(Chain chain) noexcept:
+    """How many bytes there are; 0 for None."""
+    return 0 if chain is None else chain.size
+
+
+cdef inline const char *chain_front(Chain chain, Py_ssize_t *length) noexcept:
+    """The first bytes, as many as lie in one Buffer; NULL if there are none, and for None.
+
+    LIFETIME: until anything is taken from the chain or appended to it.
+    """
+    if chain is None or chain.first == NULL:
+        length[0] = 0
+        return NULL
+    length[0] = chain.first.length
+    return chain.first.data
+
+
+cdef inline Buffer chain_take(Chain chain, Py_ssize_t count):
+    """As `chain.take(count)`: ValueError for more than there is, TypeError for None."""
+    if chain is None:
+        raise TypeError("a Chain is needed, not None")
+    if not 0 <= count <= chain.size:
+        raise ValueError(f"count must be in 0..{chain.size}, the bytes of the chain, not {count}")
+    return chain.cut(count)

@@ -195,7 +195,7 @@ cdef class Chain:
         return self.cut_behind(0, count)
 
     cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count):
-        """The `count` bytes behind the first `skipped`, which are dropped too. If there is no memory nothing is lost."""
+        """The `count` bytes behind the first `skipped`, which go too. If there is no memory, nothing is lost."""
         cdef Link *link = self.first
         cdef Buffer buf
         if count == 0 or skipped + count > link.length:

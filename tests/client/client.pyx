@@ -3,7 +3,10 @@
 
 from libc.string cimport memset
 
-from poolio cimport Buffer, Pool, buffer_data, buffer_length, buffer_release, buffer_writable_data, default_pool
+from poolio cimport (
+    Buffer, Chain, Codec, Pool, buffer_data, buffer_length, buffer_release, buffer_writable_data, chain_front,
+    chain_length, chain_take, default_pool,
+)
 
 
 def checksum(Buffer buf):
@@ -40,3 +43,20 @@ def is_null(Buffer buf):
 
 def give_up(Buffer buf):
     buffer_release(buf)
+
+
+cdef class OneByteLength(Codec):
+    """Frames with their length in the byte before them."""
+
+    cpdef object decode(self, Chain chain):
+        cdef Py_ssize_t there, size
+        cdef const unsigned char *front = <const unsigned char *>chain_front(chain, &there)
+        if there == 0 or chain_length(chain) < 1 + front[0]:
+            return None
+        size = front[0]
+        chain_take(chain, 1)
+        return chain_take(chain, size)
+
+
+def take(Chain chain, Py_ssize_t count):
+    return chain_take(chain, count)

@@ -39,4 +39,10 @@ for function in (client.write_zero, client.give_up):
 assert client.is_null(None) and client.checksum(None) == 0
 assert raises(poolio.BufferReleased, client.write_zero, buf)
 assert raises(TypeError, client.write_zero, poolio.alloc(5).freeze())
+
+codec = client.OneByteLength()
+assert codec.feed(b"\3abc\0\5he") == [b"abc", b""]
+assert codec.feed(b"llo\1") == [b"hello"]
+assert codec.chain.take(1) == b"\1"
+assert raises(ValueError, client.take, codec.chain, 1) and raises(TypeError, client.take, None, 0)
 print("client works")
