@@ -10,6 +10,7 @@
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
 #   make soak     2,000 connections opened, used and dropped at random for a minute
+#   make fuzz     the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
 #   make dist     sdist and wheel
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full test-libraries test-cpython test-portable test-malloc test-references soak bench bench-full lint types sanitize sanitize-memory dist clean
+.PHONY: test test-full test-libraries test-cpython test-portable test-malloc test-references soak fuzz bench bench-full lint types sanitize sanitize-memory dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,6 +47,15 @@ test-cpython: $(STAMP)test
 soak: $(STAMP)test
 	$(BIN)/python tests/soak
 
+# Fails on what it finds, and if no coverage of compiled code was gained.
+FUZZ_VENV = .venv-fuzz
+FUZZ_SECONDS ?= 60
+fuzz:
+	@command -v clang >/dev/null || { echo "no clang: on Debian, apt-get install clang"; exit 1; }
+	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
+	CC=clang POOLIO_BUILD=fuzz $(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check . 'atheris>=3'
+	$(INSTALLED) $(FUZZ_VENV)/bin/python tests/fuzz $(FUZZ_SECONDS)
+
 bench: $(STAMP)bench
 	$(BIN)/python -m poolio bench --quick
 
@@ -63,7 +73,7 @@ types: $(STAMP)dev
 
 # Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
 INSTALLED = PYTHONSAFEPATH=1
-MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool zeroing hostile debug machine readslab)
+MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool chain framing zeroing hostile debug machine readslab)
 WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop)
 
 SANITIZE = .venv-sanitize

@@ -4,6 +4,8 @@ POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts
 POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
 POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse (see `make test-portable`)
 POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin
+POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs tell libFuzzer where they were; needs CC=clang
+                        (see `make fuzz`)
 unset                   the release build
 """
 
@@ -14,7 +16,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 VARIANT = os.environ.get("POOLIO_BUILD", "release")
-VARIANTS = ("release", "portable", "debug", "sanitize", "coverage")
+VARIANTS = ("release", "portable", "debug", "sanitize", "coverage", "fuzz")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
@@ -45,7 +47,10 @@ COMPILE = {
     "sanitize": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
                  "-fno-omit-frame-pointer"],
     "coverage": ["-O0"],
+    "fuzz": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address", "-fno-omit-frame-pointer"],
 }["release" if VARIANT == "portable" else VARIANT]
+FUZZED = ("chain", "framing")
+SEEN = ["-fsanitize=fuzzer-no-link"] if VARIANT == "fuzz" else []
 LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
 MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
 if VARIANT == "coverage":
@@ -62,7 +67,7 @@ setup(
                 depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search", "_objects", "_net")],
                 include_dirs=["poolio"],
                 define_macros=MACROS,
-                extra_compile_args=COMPILE,
+                extra_compile_args=COMPILE + (SEEN if name in FUZZED else []),
                 extra_link_args=LINK,
             )
             for name in MODULES

@@ -38,7 +38,7 @@ cdef class Chain:
     cdef int put(self, Buffer buf) except -1
     cdef Buffer cut(self, Py_ssize_t count)
     cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count)
-    cdef Buffer _copy(self, Py_ssize_t skipped, Py_ssize_t count)
+    cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count)
     cdef void drop(self, Py_ssize_t count) noexcept
     cdef void discard(self, Py_ssize_t count) noexcept
     cdef void read_into(self, char *target, Py_ssize_t count) noexcept

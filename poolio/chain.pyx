@@ -124,7 +124,7 @@ cdef class Chain:
         cdef Py_ssize_t size = self._within(count)
         if size > 0 and size <= self.first.length:
             return slice_of(<Buffer>self.first.buf, self.first.data - (<Buffer>self.first.buf).data, size)
-        return self._copy(0, size)
+        return self._copy(self.first, 0, size)
 
     def advance(self, count):
         """Drop the first `count` bytes."""
@@ -197,29 +197,30 @@ cdef class Chain:
     cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count):
         """The `count` bytes behind the first `skipped`, which go too. If there is no memory, nothing is lost."""
         cdef Link *link = self.first
+        cdef Py_ssize_t start = skipped
         cdef Buffer buf
-        if count == 0 or skipped + count > link.length:
-            buf = self._copy(skipped, count)
+        while start > 0 and start >= link.length and count > 0:
+            start -= link.length
+            link = link.following
+        if count == 0 or start + count > link.length:
+            buf = self._copy(link, start, count)
         elif count == (<Buffer>link.buf).length:
             buf = <Buffer>link.buf
         else:
-            buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data + skipped, count)
+            buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data + start, count)
         self.drop(skipped + count)
         return buf
 
-    cdef Buffer _copy(self, Py_ssize_t skipped, Py_ssize_t count):
+    cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count):
+        """A copy of bytes from a link on. From the pool of what is there, or of the chain if nothing is."""
         cdef Pool pool
         cdef Buffer copy
-        cdef Link *link = self.first
         if link == NULL:
             pool = self.pool or default_pool()
         else:
             pool = <Pool>store_of(<Buffer>link.buf)
         copy = pool._carve(count, False)
-        while skipped > 0 and skipped >= link.length:
-            skipped -= link.length
-            link = link.following
-        _read_from(link, skipped, copy.data, count)
+        _read_from(link, start, copy.data, count)
         return copy
 
     cdef void read_into(self, char *target, Py_ssize_t count) noexcept:

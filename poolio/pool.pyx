@@ -109,7 +109,7 @@ cdef class Pool(SlabStore):
         self.zeroing_mode = mode
         self.max_bytes_or_none = limit
         self.sites = {} if debug.is_set("POOLIO_DEBUG") else None
-        self.scribbles = self.sites is not None or BUILD_VARIANT in ("debug", "sanitize")
+        self.scribbles = self.sites is not None or BUILD_VARIANT in ("debug", "sanitize", "fuzz")
         self.cleans_up = self.scribbles or mode == ON_RELEASE
         if self.sites is not None:
             debug.watch(self)
