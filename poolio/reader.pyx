@@ -501,6 +501,7 @@ cdef class Frames(Awaitable):
         return frame
 
     cdef int give_up(self) except -1:
+        self.is_finished = False
         if self.reader is not None:
             self.reader._stop_waiting(self)
         return 0

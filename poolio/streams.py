@@ -41,7 +41,7 @@ class StreamWriter(WriterCore):
         return f"<poolio.StreamWriter transport={self.transport!r}>"
 
     def __del__(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+        if self.protocol is not None and not self.protocol.is_lost and not self.transport.is_closing():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
             if not self.protocol.loop.is_closed():
                 self.close()
@@ -88,10 +88,10 @@ class StreamWriter(WriterCore):
 
         RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
         """
+        await self.drain()
         unread = len(self.reader.chain)
         if unread:
             raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
-        await self.drain()
         start = net.start_tls if type(self.transport) is StreamTransport else self.protocol.loop.start_tls
         secured = await start(
             self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
@@ -101,6 +101,7 @@ class StreamWriter(WriterCore):
         if secured is None:
             raise ConnectionResetError("Connection lost")
         self._set_transport(secured)
+        self.protocol.is_over_tls = True
         self.reader.replace_transport(secured)
 
     def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
@@ -141,9 +142,12 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self.reader.set_transport(transport)
-        self.writer = StreamWriter(transport, self, self.reader)
-        if self.connected is not None:
-            result = self.connected(self.reader, self.writer)
+        self.is_over_tls = transport.get_extra_info("sslcontext") is not None
+        writer = StreamWriter(transport, self, self.reader)
+        if self.connected is None:
+            self.writer = writer
+        else:
+            result = self.connected(self.reader, writer)
             if asyncio.iscoroutine(result):
                 self.task = self.loop.create_task(result, name=getattr(result, "__qualname__", None))
                 self.task.add_done_callback(self)  # not a method of it, which would be an object more
@@ -151,18 +155,18 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     def __call__(self, task: asyncio.Task[None]) -> None:
         """The handler is done."""
         self.task = None
-        if task.cancelled():
-            self.transport.close()
-        elif task.exception() is not None:
+        failed = task.cancelled() or task.exception() is not None
+        if failed and not task.cancelled():
             self.loop.call_exception_handler({
                 "message": "Unhandled exception in client_connected_cb",
                 "exception": task.exception(), "transport": self.transport,
             })
+        if failed and not self.is_lost:
             self.transport.close()
 
     def eof_received(self) -> bool:
         self.reader.feed_eof()
-        return self.transport.get_extra_info("sslcontext") is None  # TLS has no half-closed connections
+        return not self.is_over_tls  # TLS has no half-closed connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None:
@@ -170,6 +174,9 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         else:
             self.reader.set_exception(exc)
         self.reader.replace_transport(None)
+        self._end(exc)
+
+    def _end(self, exc: Exception | None) -> None:
         self.stop_writing(exc)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(None)
@@ -195,8 +202,12 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             raise ConnectionResetError("Connection lost")
         transport, unread = self.transport, self.reader.hand_over()
         transport.set_protocol(protocol)
+        was_paused = self.is_writing_paused
+        self._end(self.reader.exception())
         try:
             protocol.connection_made(transport)
+            if was_paused:
+                protocol.pause_writing()
             for buf in unread:
                 if not transport.is_closing():
                     _deliver(protocol, buf)

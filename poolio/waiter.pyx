@@ -184,6 +184,10 @@ cdef class Ready(Awaitable):
         self.is_finished = False
         return self.value
 
+    cdef int give_up(self) except -1:
+        self.is_finished = False
+        return 0
+
 
 cdef object ready(object value):
     cdef Ready done = Ready.__new__(Ready)

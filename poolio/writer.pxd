@@ -6,7 +6,8 @@ from poolio.transport cimport StreamTransport
 
 cdef class StreamCore(ProtocolCore):
     cdef readonly StreamReader reader
-    cdef bint is_writing_paused
+    cdef readonly bint is_writing_paused
+    cdef public bint is_over_tls
     cdef readonly bint is_lost
     cdef list drain_waiters         # futures of who waits to write; None: nobody
 

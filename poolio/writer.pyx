@@ -190,13 +190,17 @@ cdef class FrameBuilder:
         self.start = self.end = self.codec.header_room
 
     def __enter__(self):
+        self._ensure_open()
         return self
 
     def __exit__(self, kind, exc, traceback):
-        if kind is None:
-            self._send()
-        self.block = self.head = None
-        self.pieces = []
+        self._ensure_open()
+        try:
+            if kind is None:
+                self._send()
+        finally:
+            self.block = self.head = None
+            self.pieces = []
 
     def __len__(self):
         """Bytes of the body so far."""

@@ -1,0 +1,107 @@
+"""Two connected streams, poolio's or asyncio's, and decorators that run an async test on the loops of wires.
+
+What asyncio promises too runs over ENDS: asyncio's own streams run the same test, so the test is right about asyncio.
+"""
+
+import asyncio
+import contextlib
+import inspect
+
+import pytest
+from wires import LOOPS, net, run
+
+import poolio
+
+LIMIT = 65536
+# (whose streams, which loop): poolio's on every loop's own transports and on poolio's
+ENDS = [("asyncio", name) for name in ("asyncio", "uvloop", "poolio") if name in LOOPS]
+ENDS += [("poolio", name) for name in LOOPS]
+
+
+def on(*loop_names):
+    """Run an async test on a fresh loop of each of these names; fail instead of hanging."""
+    def decorate(test):
+        parameters = dict(inspect.signature(test).parameters)
+
+        def wrapped(loop_name, **arguments):
+            if "loop_name" in parameters:
+                arguments["loop_name"] = loop_name
+            run(loop_name, lambda: test(**arguments), timeout=10)
+
+        first = inspect.Parameter("loop_name", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
+        wrapped.__module__ = test.__module__
+        wrapped.__signature__ = inspect.Signature([*{"loop_name": first, **parameters}.values()])
+        return pytest.mark.parametrize("loop_name", loop_names)(wrapped)
+    return decorate
+
+
+def bounded(test):
+    """The same on asyncio's loop alone, for what no transport has to do with."""
+    parameters = inspect.signature(test)
+
+    def wrapped(**arguments):
+        run("asyncio", lambda: test(**arguments), timeout=10)
+
+    wrapped.__name__, wrapped.__doc__, wrapped.__module__ = test.__name__, test.__doc__, test.__module__
+    wrapped.__signature__ = parameters
+    return wrapped
+
+
+def on_ends(test):
+    """Run an async test that takes `streams`, which it hands to pair(), over ENDS."""
+    one_loop = on()(test)
+    del one_loop.pytestmark
+    return pytest.mark.parametrize("streams, loop_name", ENDS)(one_loop)
+
+
+@contextlib.asynccontextmanager
+async def pair(streams="poolio", *, limit=LIMIT, pool=None, waits=True):
+    """((reader, writer) of the client, (reader, writer) of the server); both are closed at the end.
+
+    waits  False: the server's connection is another protocol's by then; its writer is not asked for its end
+    """
+    accepted = asyncio.get_running_loop().create_future()
+
+    def connected(reader, writer):
+        accepted.set_result((reader, writer))
+
+    if streams == "asyncio":
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=limit)
+        client = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=limit)
+    else:
+        server = await net().create_server(
+            lambda: poolio.StreamProtocol(connected, limit=limit, pool=pool), "127.0.0.1", 0)
+        _, protocol = await net().create_connection(
+            lambda: poolio.StreamProtocol(limit=limit, pool=pool), *server.sockets[0].getsockname())
+        client = protocol.reader, protocol.take_writer()
+    served = await accepted
+    server.close()
+    try:
+        yield client, served
+    finally:
+        client[1].close()
+        served[1].close()
+        await closed(client[1])
+        if waits:
+            await closed(served[1])
+        await server.wait_closed()
+
+
+async def closed(writer):
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def turns(count=3):
+    """Let everything run that can run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def collect_errors():
+    """The list of what the exception handler is given from now on."""
+    handled = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: handled.append(context))
+    return handled
