@@ -176,7 +176,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         self.reader.replace_transport(None)
         self._end(exc)
 
-    def _end(self, exc: Exception | None) -> None:
+    def _end(self, exc: BaseException | None) -> None:
         self.stop_writing(exc)
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(None)
