@@ -1309,7 +1309,7 @@ async def test_pure_python_tasks_are_woken_as_well():
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with CPython 3.12")
 @on(*(name for name in LOOPS if "uvloop" not in name))
 async def test_eager_tasks_wait_and_are_woken():
-    """Not on uvloop: from CPython 3.13 on it gives a task factory an argument that asyncio's eager one does not take."""
+    """Not on uvloop: on CPython 3.13 it gives a task factory an argument that asyncio's eager one does not take."""
     loop = asyncio.get_running_loop()
 
     async def reads(reader):
