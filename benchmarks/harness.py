@@ -37,7 +37,8 @@ def build(name: str) -> pathlib.Path:
     """Compile one of the C programs if its source is newer than the program."""
     source, program = HERE / f"{name}.c", RESULTS / name
     RESULTS.mkdir(exist_ok=True)
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+    sources = [source, HERE / "bench.h"]
+    if program.exists() and program.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return program
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
@@ -51,11 +52,11 @@ def build(name: str) -> pathlib.Path:
 class Server:
     """One row's server process. What it says on standard error goes to a file: a full pipe would stop it."""
 
-    def __init__(self, row: str, under: Sequence[str] = ()) -> None:
+    def __init__(self, row: str, under: Sequence[str] = (), program: Sequence[str] = ("servers.py",)) -> None:
         self.row = row
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by stop)
         self.process = subprocess.Popen(
-            [*under, sys.executable, HERE / "servers.py", row],
+            [*under, sys.executable, HERE / program[0], *program[1:], row],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def wait_until_serving(self) -> None:
@@ -86,8 +87,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(row: str) -> Iterator[Server]:
-    server = Server(row)
+def serving(row: str, *program: str) -> Iterator[Server]:
+    """The server of this row, of servers.py or of another program, which takes arguments before the row's name."""
+    server = Server(row, program=program or ("servers.py",))
     try:
         server.wait_until_serving()
         yield server

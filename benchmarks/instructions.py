@@ -22,6 +22,7 @@ from servers import LIMIT, ROWS
 DEFAULT_ROWS = [
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "rloop Protocol", "poolio transports, asyncio",
     "poolio transports, uvloop", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
+    "asyncio Streams", "uvloop Streams", "poolio streams, asyncio", "poolio streams, EventLoop",
 ]
 SIZE = 64
 CONNECTIONS = (64, 1)

@@ -11,26 +11,10 @@
    of 4 ms, so windows are then at least 400 ms. Ends after SECONDS plus a grace, whatever the server does. A wrong byte
    or an early close ends it with a message and status 1. */
 
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/perf_event.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#define PROGRAM "loadgen"
+#include "bench.h"
 
-enum { SPREAD = 4096, MAX_WINDOWS = 65536, READ_SIZE = 262144 };
+enum { SPREAD = 4096, READ_SIZE = 262144 };
 enum { BUCKETS_PER_DOUBLING = 32, BUCKETS = 64 * BUCKETS_PER_DOUBLING };
 static const double WARM_UP = 0.15, GRACE = 20.0;
 
@@ -47,28 +31,6 @@ static char *block;
 static int epoll_fd;
 static uint64_t messages, histogram[BUCKETS];
 static int counting, one_each;
-
-static void fail(const char *what)
-{
-    fprintf(stderr, "loadgen: %s (%s)\n", what, errno ? strerror(errno) : "no system error");
-    exit(1);
-}
-
-static void out_of_time(int number)
-{
-    static const char text[] = "loadgen: the server did not answer before the deadline\n";
-    (void)number;
-    if (write(2, text, sizeof text - 1) < 0)
-        _exit(3);
-    _exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* A log-linear histogram: 32 buckets to each doubling, so a value is known to 3 %. */
 static int bucket_of(uint64_t ns)
@@ -213,54 +175,6 @@ static Connection *connect_all(int port, int count)
         setsockopt(all[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return all;
-}
-
-/* The second try is for users without privileges: the task clock counts kernel time all the same. */
-static int open_task_clock(pid_t pid)
-{
-    struct perf_event_attr attr;
-    int fd;
-    memset(&attr, 0, sizeof attr);
-    attr.type = PERF_TYPE_SOFTWARE;
-    attr.size = sizeof attr;
-    attr.config = PERF_COUNT_SW_TASK_CLOCK;
-    fd = (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, 0);
-    if (fd < 0) {
-        attr.exclude_kernel = 1;
-        fd = (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, 0);
-    }
-    return fd;
-}
-
-static uint64_t cpu_ns(int perf_fd, pid_t pid)
-{
-    uint64_t value = 0;
-    char path[64];
-    FILE *file;
-    if (perf_fd >= 0) {
-        if (read(perf_fd, &value, sizeof value) != sizeof value)
-            fail("cannot read the task clock");
-        return value;
-    }
-    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
-    file = fopen(path, "r");
-    if (!file || fscanf(file, "%lu", &value) != 1)
-        fail("cannot read the server's CPU time");
-    fclose(file);
-    return value;
-}
-
-static void pin_to_last_core(void)
-{
-    cpu_set_t allowed, one;
-    int cpu;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0 || CPU_COUNT(&allowed) < 2)
-        return;
-    for (cpu = CPU_SETSIZE - 1; !CPU_ISSET(cpu, &allowed); cpu--)
-        ;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    sched_setaffinity(0, sizeof one, &one);
 }
 
 static void warm_up(Connection *all, int count)

@@ -27,6 +27,7 @@ import poolio
 OWN_BUFFER_BYTES = 64 << 10
 FRESH_BUFFER_BYTES = 256 << 10  # what asyncio itself asks for at each read, and poolio's slab
 WARMING_BLOCK_BYTES = 1 << 20
+READ_BYTES = 65536  # of a stream, at most in one call
 TRANSPORT_KEEPS_VIEWS = sys.version_info >= (3, 12)
 
 
@@ -100,6 +101,26 @@ def on_loop(
     return Row(serve_on_loop, heap)
 
 
+async def echo_stream(reader: Any, writer: Any) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(READ_BYTES):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def streams_on_loop(name: str, module: Any) -> Row:
+    """A row served by streams, asyncio's or poolio's: module.start_server()."""
+
+    def serve_on_loop() -> None:
+        bytearray(WARMING_BLOCK_BYTES)
+        factory = importlib.import_module(name).new_event_loop
+        with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(serve(None, module))
+
+    return Row(serve_on_loop, "warm")
+
+
 def become_the_limit() -> None:
     """limit.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
     program = pathlib.Path(__file__).parent / "results" / "limit"
@@ -125,6 +146,11 @@ ROWS = {
     "poolio transports, uvloop": on_loop("uvloop", lambda: pooled("never"), net=poolio),
     "poolio.EventLoop": on_loop("poolio", lambda: pooled("never")),
     "poolio.EventLoop, asyncio.Protocol": on_loop("poolio", lambda: PlainEcho),
+    "asyncio Streams": streams_on_loop("asyncio", asyncio),
+    "uvloop Streams": streams_on_loop("uvloop", asyncio),
+    "poolio streams, asyncio": streams_on_loop("asyncio", poolio),
+    "poolio streams, uvloop": streams_on_loop("uvloop", poolio),
+    "poolio streams, EventLoop": streams_on_loop("poolio", poolio),
 }
 BASELINE = "asyncio, one bytearray a connection"
 
@@ -135,10 +161,14 @@ def pin_to_first_core() -> None:
         os.sched_setaffinity(0, {min(cores)})
 
 
-async def serve(factory: Callable[[], asyncio.BaseProtocol], net: Any) -> None:
+async def serve(factory: Callable[[], asyncio.BaseProtocol] | None, net: Any) -> None:
+    """Protocols of this factory, or streams if it is None; on the transports of `net`, or of the loop if it is None."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    server = await (net or loop).create_server(factory, "127.0.0.1", 0, backlog=2048)
+    if factory is None:
+        server = await net.start_server(echo_stream, "127.0.0.1", 0, backlog=2048)
+    else:
+        server = await (net or loop).create_server(factory, "127.0.0.1", 0, backlog=2048)
     loop.add_reader(sys.stdin.fileno(), ended.set)
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()

@@ -37,7 +37,7 @@ cdef class Chain:
     # put: a Buffer that is the chain's from now on, alive and not empty
     cdef int put(self, Buffer buf) except -1
     cdef Buffer cut(self, Py_ssize_t count)
-    cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count)
+    cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind)
     cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count)
     cdef void drop(self, Py_ssize_t count) noexcept
     cdef void discard(self, Py_ssize_t count) noexcept

@@ -192,23 +192,24 @@ cdef class Chain:
 
     cdef Buffer cut(self, Py_ssize_t count):
         """The first `count` bytes, 0 to size."""
-        return self.cut_behind(0, count)
+        return self.cut_out(0, count, 0)
 
-    cdef Buffer cut_behind(self, Py_ssize_t skipped, Py_ssize_t count):
-        """The `count` bytes behind the first `skipped`, which go too. If there is no memory, nothing is lost."""
+    cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind):
+        """`count` bytes, of which those before and behind them go too. If there is no memory, nothing is lost."""
         cdef Link *link = self.first
-        cdef Py_ssize_t start = skipped
+        cdef Py_ssize_t start = before
         cdef Buffer buf
-        while start > 0 and start >= link.length and count > 0:
-            start -= link.length
-            link = link.following
+        if count > 0:
+            while start >= link.length:
+                start -= link.length
+                link = link.following
         if count == 0 or start + count > link.length:
             buf = self._copy(link, start, count)
         elif count == (<Buffer>link.buf).length:
             buf = <Buffer>link.buf
         else:
             buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data + start, count)
-        self.drop(skipped + count)
+        self.drop(before + count + behind)
         return buf
 
     cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count):

@@ -14,7 +14,7 @@ looked at; or it is dropped as it comes and counted (too_large="discard").
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from asyncio import IncompleteReadError
 
@@ -206,7 +206,7 @@ cdef class LengthPrefixed(Codec):
                 return None
             if self.keeps:
                 return chain.cut(self.header_size + <Py_ssize_t>size)
-            return chain.cut_behind(self.header_size, <Py_ssize_t>size)
+            return chain.cut_out(self.header_size, <Py_ssize_t>size, 0)
         chain.wanted = self.header_size
         return None
 
@@ -290,7 +290,7 @@ cdef class Varint(Codec):
             if chain.size < width + <Py_ssize_t>size:
                 chain.wanted = width + <Py_ssize_t>size
                 return None
-            return chain.cut_behind(width, <Py_ssize_t>size)
+            return chain.cut_out(width, <Py_ssize_t>size, 0)
         chain.wanted = chain.size + 1
         return None
 
@@ -357,6 +357,9 @@ cdef class Delimited(Codec):
     max_frame, too_large   as Codec; max_frame is without the delimiter. `size` of the error is the least that it can be
     """
 
+    def __cinit__(self, *arguments, **options):
+        self.byte = -1
+
     def __init__(self, delimiter, *, ends="strip", last="refuse", max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
         several = [_as_bytes(one) for one in ((delimiter,) if PyObject_CheckBuffer(delimiter) else delimiter)]
@@ -365,6 +368,7 @@ cdef class Delimited(Codec):
         self.written = several[0]
         self.delimiters = tuple(sorted(set(several), key=len, reverse=True))
         self.longest = len(self.delimiters[0])
+        self.byte = self.written[0] if self.longest == 1 and len(self.delimiters) == 1 else -1
         self.keeps = _one_of("ends", ends, "strip", "keep")
         self.delivers = _one_of("last", last, "refuse", "deliver")
 
@@ -373,10 +377,12 @@ cdef class Delimited(Codec):
 
     cpdef object decode(self, Chain chain):
         cdef Py_ssize_t found, length
-        cdef Buffer frame
         ensure_chain(chain)
         while True:
-            found = self.find(chain, &length)
+            found = self._find_near(chain)
+            length = 1
+            if found < 0:
+                found = self.find(chain, &length)
             if found < 0:
                 if chain.size >= self.max_frame + self.longest or chain.to_discard == UNTIL_THE_END:
                     self._discard_begun(chain)
@@ -384,12 +390,18 @@ cdef class Delimited(Codec):
                 return None
             if found > self.max_frame or chain.to_discard == UNTIL_THE_END:
                 self._discard_found(chain, found + length)
-                continue
-            if self.keeps:
+            elif self.keeps:
                 return chain.cut(found + length)
-            frame = chain.cut(found)
-            chain.drop(length)
-            return frame
+            else:
+                return chain.cut_out(0, found, length)
+
+    cdef inline Py_ssize_t _find_near(self, Chain chain) noexcept:
+        """As find(), for what lines mostly are: ended by one byte, in the Buffer in which they begin. -1: look better."""
+        cdef const char *at
+        if self.byte < 0 or chain.searched > 0 or chain.first == NULL:
+            return -1
+        at = <const char *>memchr(chain.first.data, self.byte, <size_t>chain.first.length)
+        return -1 if at == NULL else at - chain.first.data
 
     cpdef object decode_last(self, Chain chain):
         ensure_chain(chain)

@@ -1,0 +1,227 @@
+"""Which servers that receive are compared? One for each row and kind: receivers.py KIND ROW, ends with its stdin.
+
+KIND is bulkN, prefixedN or linesN, as blast.c sends it. Every server counts messages and their bytes and keeps the last
+one, in the same Python loop; at the end of a connection it says so. What is compared is how a message comes to that loop.
+
+"by hand" is the best that was found for asyncio.Protocol: one struct call and one slice a message, the tail joined by
+hand; for lines split(), which is C. "C epoll, static buffer" (sink.c) is what nobody can undercut.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import os
+import pathlib
+import resource
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from servers import WARMING_BLOCK_BYTES, pin_to_first_core
+
+import poolio
+
+READ_BYTES = 262144
+TAIL = 16
+UNPACK = struct.Struct(">I").unpack_from
+PREFIXED = poolio.LengthPrefixed(4)
+LINES = poolio.Delimited(b"\n")
+
+
+def answer(count: int, total: int, last: Any) -> bytes:
+    return b"%d %d %s\n" % (count, total, bytes(last[-TAIL:]).hex().encode())
+
+
+class Counting(asyncio.Protocol):
+    count = total = 0
+    last: Any = b""
+    tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def eof_received(self) -> None:
+        self.transport.write(answer(self.count, self.total, self.last))
+
+
+class PrefixedByHand(Counting):
+    def data_received(self, data: bytes) -> None:
+        if self.tail:
+            data = self.tail + data
+        count, total, at, end = self.count, self.total, 0, len(data)
+        unpack, body = UNPACK, self.last
+        while end - at >= 4:
+            stop = at + 4 + unpack(data, at)[0]
+            if stop > end:
+                break
+            body = data[at + 4:stop]
+            at = stop
+            count += 1
+            total += len(body)
+        self.count, self.total, self.last, self.tail = count, total, body, data[at:]
+
+
+class LinesByHand(Counting):
+    def data_received(self, data: bytes) -> None:
+        if self.tail:
+            data = self.tail + data
+        lines = data.split(b"\n")
+        self.tail = lines.pop()
+        count, total, line = self.count, self.total, self.last
+        for line in lines:  # noqa: B007 (the last one is kept)
+            count += 1
+            total += len(line)
+        self.count, self.total, self.last = count, total, line
+
+
+class Frames(poolio.FramedProtocol):
+    count = total = 0
+    last: Any = b""
+
+    def frames_received(self, frames: list[Any]) -> None:
+        count, total = self.count, self.total
+        for frame in frames:
+            count += 1
+            total += len(frame)
+        self.count, self.total, self.last = count, total, frame
+
+    def eof_received(self) -> None:
+        self.write(answer(self.count, self.total, self.last))
+
+
+Handler = Callable[[Any, Any], Awaitable[None]]
+
+
+def handler(receive: Callable[[Any], Awaitable[tuple[int, int, Any]]]) -> Handler:
+    async def handle(reader: Any, writer: Any) -> None:
+        writer.write(answer(*await receive(reader)))
+        writer.close()
+
+    return handle
+
+
+async def read(reader: Any) -> tuple[int, int, Any]:
+    count, total, last = 0, 0, b""
+    while data := await reader.read(READ_BYTES):
+        count += 1
+        total += len(data)
+        last = data
+    return count, total, last
+
+
+async def read_exactly_twice(reader: Any) -> tuple[int, int, Any]:
+    count, total, body = 0, 0, b""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            body = await reader.readexactly(UNPACK(await reader.readexactly(4))[0])
+            count += 1
+            total += len(body)
+    return count, total, body
+
+
+async def read_lines(reader: Any) -> tuple[int, int, Any]:
+    count, total, last = 0, 0, b""
+    while line := await reader.readline():
+        last = line[:-1]
+        count += 1
+        total += len(last)
+    return count, total, last
+
+
+async def iterate(frames: Any) -> tuple[int, int, Any]:
+    count, total, frame = 0, 0, b""
+    async for frame in frames:
+        count += 1
+        total += len(frame)
+    return count, total, frame
+
+
+@dataclass(frozen=True)
+class Row:
+    kinds: tuple[str, ...]
+    serve: Callable[[str], Any]
+    loop: str = "asyncio"
+
+
+def protocol(factory: Callable[[], Any], own: bool = False) -> Callable[[str], Any]:
+    async def serve(kind: str) -> Any:
+        net: Any = poolio if own else asyncio.get_running_loop()
+        return await net.create_server(factory, "127.0.0.1", 0, backlog=2048)
+
+    return serve
+
+
+def framed(codec: poolio.Codec) -> Callable[[str], Any]:
+    return protocol(lambda: Frames(codec), own=True)
+
+
+def streams(module: Any, receive: Callable[[Any], Awaitable[tuple[int, int, Any]]]) -> Callable[[str], Any]:
+    async def serve(kind: str) -> Any:
+        return await module.start_server(handler(receive), "127.0.0.1", 0, backlog=2048)
+
+    return serve
+
+
+async def become_the_limit(kind: str) -> Any:
+    """sink.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
+    program = pathlib.Path(__file__).parent / "results" / "sink"
+    os.execv(program, [str(program), kind])
+
+
+LIMIT = "C epoll, static buffer"
+BULK, PREFIXES, LINE_KINDS = ("bulk",), ("prefixed",), ("lines",)
+ROWS = {
+    LIMIT: Row(BULK + PREFIXES + LINE_KINDS, become_the_limit),
+    "asyncio Streams": Row(BULK, streams(asyncio, read)),
+    "uvloop Streams": Row(BULK, streams(asyncio, read), "uvloop"),
+    "poolio streams, asyncio": Row(BULK, streams(poolio, read)),
+    "poolio streams, EventLoop": Row(BULK, streams(poolio, read), "poolio"),
+    "by hand, asyncio": Row(PREFIXES, protocol(PrefixedByHand)),
+    "by hand, uvloop": Row(PREFIXES, protocol(PrefixedByHand), "uvloop"),
+    "by hand, EventLoop": Row(PREFIXES, protocol(PrefixedByHand), "poolio"),
+    "readexactly twice, asyncio": Row(PREFIXES, streams(asyncio, read_exactly_twice)),
+    "poolio readexactly twice, EventLoop": Row(PREFIXES, streams(poolio, read_exactly_twice), "poolio"),
+    "poolio FramedProtocol, asyncio": Row(PREFIXES, framed(PREFIXED)),
+    "poolio FramedProtocol, EventLoop": Row(PREFIXES, framed(PREFIXED), "poolio"),
+    "poolio frames(), asyncio": Row(PREFIXES, streams(poolio, lambda reader: iterate(reader.frames(PREFIXED)))),
+    "poolio frames(), EventLoop": Row(
+        PREFIXES, streams(poolio, lambda reader: iterate(reader.frames(PREFIXED))), "poolio"),
+    "split by hand, asyncio": Row(LINE_KINDS, protocol(LinesByHand)),
+    "split by hand, EventLoop": Row(LINE_KINDS, protocol(LinesByHand), "poolio"),
+    "readline, asyncio": Row(LINE_KINDS, streams(asyncio, read_lines)),
+    "poolio FramedProtocol lines, asyncio": Row(LINE_KINDS, framed(LINES)),
+    "poolio FramedProtocol lines, EventLoop": Row(LINE_KINDS, framed(LINES), "poolio"),
+    "poolio lines(), asyncio": Row(LINE_KINDS, streams(poolio, lambda reader: iterate(reader.lines()))),
+    "poolio lines(), EventLoop": Row(LINE_KINDS, streams(poolio, lambda reader: iterate(reader.lines())), "poolio"),
+}
+
+
+async def serve(row: Row, kind: str) -> None:
+    ended = asyncio.Event()
+    server = await row.serve(kind)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    server.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind")
+    parser.add_argument("row", choices=ROWS)
+    args = parser.parse_args()
+    row = ROWS[args.row]
+    pin_to_first_core()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    bytearray(WARMING_BLOCK_BYTES)  # asyncio's transports receive cheaply only after a block of that size was freed
+    with asyncio.Runner(loop_factory=importlib.import_module(row.loop).new_event_loop) as runner:
+        runner.run(serve(row, args.kind))
+
+
+if __name__ == "__main__":
+    main()
