@@ -1,7 +1,8 @@
 """Which servers that receive are compared? One for each row and kind: receivers.py KIND ROW, ends with its stdin.
 
 KIND is bulkN, prefixedN or linesN, as blast.c sends it. Every server counts messages and their bytes and keeps the last
-one, in the same Python loop; at the end of a connection it says so. What is compared is how a message comes to that loop.
+one, in the same Python loop; at the end of a connection it says so. What is compared is how a message comes to that
+loop.
 
 "by hand" is the best that was found for asyncio.Protocol: one struct call and one slice a message, the tail joined by
 hand; for lines split(), which is C. "C epoll, static buffer" (sink.c) is what nobody can undercut.
@@ -71,7 +72,7 @@ class LinesByHand(Counting):
         lines = data.split(b"\n")
         self.tail = lines.pop()
         count, total, line = self.count, self.total, self.last
-        for line in lines:  # noqa: B007 (the last one is kept)
+        for line in lines:
             count += 1
             total += len(line)
         self.count, self.total, self.last = count, total, line

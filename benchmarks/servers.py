@@ -102,10 +102,12 @@ def on_loop(
 
 
 async def echo_stream(reader: Any, writer: Any) -> None:
-    with contextlib.suppress(ConnectionError):
+    try:
         while data := await reader.read(READ_BYTES):
             writer.write(data)
             await writer.drain()
+    except ConnectionError:
+        pass
     writer.close()
 
 

@@ -2,8 +2,8 @@
 
 Rows: benchmarks/receivers.py. Method: benchmarks/harness.py; the figure is the server's CPU time a message, in
 nanoseconds; of bulk data, a message is 64 KiB. Sent by blast.c in writes of 64 KiB, one connection unless said
-otherwise; what a server has received is checked at its end. The heap of asyncio's rows is warm. Results: tables and JSON
-in benchmarks/results/. What it does not show: replies, TLS, slow peers, or a network other than loopback.
+otherwise; what a server has received is checked at its end. The heap of asyncio's rows is warm. Results: tables, and
+JSON in benchmarks/results/. What it does not show: replies, TLS, slow peers, or a network other than loopback.
 """
 
 import argparse

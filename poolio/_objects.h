@@ -27,6 +27,12 @@ static inline PyObject *poolio_method_of(PyTypeObject *kind, PyObject *method)
     return PyDescr_NewMethod(kind, ((PyMethodDescrObject *)method)->d_method);
 }
 
+/* Whose memory a memoryview shows, borrowed; NULL: that is not known, as for the views that io.BufferedWriter makes. */
+static inline PyObject *poolio_owner_of_view(PyObject *view)
+{
+    return PyMemoryView_GET_BUFFER(view)->obj;
+}
+
 /* The slot that `await` calls on each step; Cython has no name for it. `send` returns a PySendResult, -1 with an
    exception set. */
 typedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result);

@@ -396,7 +396,7 @@ cdef class Delimited(Codec):
                 return chain.cut_out(0, found, length)
 
     cdef inline Py_ssize_t _find_near(self, Chain chain) noexcept:
-        """As find(), for what lines mostly are: ended by one byte, in the Buffer in which they begin. -1: look better."""
+        """As find(), for what lines mostly are: ended by one byte, in the Buffer that they begin in. -1: look again."""
         cdef const char *at
         if self.byte < 0 or chain.searched > 0 or chain.first == NULL:
             return -1

@@ -173,6 +173,7 @@ cdef class Reactor:
                             self.current = <PyObject *>source
                             source.on_ready(ready)
                             if self.dirty is not None:
+                                self.current = NULL     # its own writes are sent: more of them leave at once
                                 self.end_callback()
             except (SystemExit, KeyboardInterrupt):
                 mark_dirty(self, source)
@@ -197,9 +198,12 @@ cdef class Reactor:
 
     def _before_fork(self):
         """What the callback that forks has written leaves once, not from both processes."""
-        if self.current != NULL:
-            (<Source>self.current).on_callback_end()
+        cdef PyObject *current = self.current
+        if current != NULL:
+            (<Source>current).on_callback_end()
+        self.current = NULL
         self.end_callback()
+        self.current = current
 
     def _after_fork(self):
         if self.epoll_fd < 0:
@@ -211,6 +215,7 @@ cdef class Reactor:
                 (<Source>source).interest = 0
         self.sources = []
         self.dirty = None
+        self.epoll_fd = -1
         self.epoll_fd = _new_epoll()
 
 

@@ -40,6 +40,7 @@ cdef class ReadSlab:
     cdef void leave(self) noexcept
     cdef bint make_room(self) except -1
     cdef object wait_for_room(self, waiter)
+    cdef object stop_waiting(self, waiter)
     cdef int _need_slab(self) except -1
     cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)

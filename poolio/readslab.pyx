@@ -36,7 +36,6 @@ from poolio.buffer cimport Buffer, new_buffer
 from poolio.pool cimport Pool
 from poolio.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
 
-from poolio.errors import PoolExhausted
 from poolio.slab import IDLE_SECONDS
 
 cdef double RETRY_SECONDS = 0.01
@@ -140,7 +139,7 @@ cdef class ReadSlab:
             self._give_up_latest()
         try:
             self._need_slab()
-        except PoolExhausted as exc:
+        except MemoryError as exc:              # PoolExhausted is one
             self.shortage = exc
             return False
         poolio_unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
@@ -176,16 +175,28 @@ cdef class ReadSlab:
             self.loop.call_later(RETRY_SECONDS, self._try_again)
         self.waiting.append(waiter)
 
+    cdef object stop_waiting(self, waiter):
+        """It needs no room from here any more."""
+        if self.waiting is not None and waiter in self.waiting:
+            self.waiting.remove(waiter)
+
     def _try_again(self):
         if self.make_room():
             waiting, self.waiting, self.shortage = self.waiting, None, None
             for waiter in waiting:
-                waiter._room_again()
+                try:
+                    waiter._room_again()
+                except OSError as exc:
+                    waiter._fatal_error(exc)
             return
-        self.loop.call_later(RETRY_SECONDS, self._try_again)
         if self.loop.time() - self.short_since > PATIENCE_SECONDS:
             self.short_since = self.loop.time()
-            self.waiting[0]._room_is_late(self.shortage)
+            while self.waiting and not self.waiting[0]._room_is_late(self.shortage):
+                del self.waiting[0]
+        if self.waiting:
+            self.loop.call_later(RETRY_SECONDS, self._try_again)
+        else:
+            self.waiting = None
 
     cdef int _need_slab(self) except -1:
         if not has_room(self):
@@ -198,7 +209,9 @@ cdef class ReadSlab:
         if self.latest is None:
             return
         if self.latest.exports > 0:
-            end_carving(self.pool, &self.slab)
+            if self.latest.slab == self.slab:
+                end_carving(self.pool, &self.slab)
+            self.latest = None                    # it ends with its last view
         elif self.latest.is_open:
             _end(self.latest)
 

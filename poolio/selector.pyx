@@ -37,7 +37,7 @@ cdef class Watched(Source):
             mask |= selectors.EVENT_READ
         mask &= self.key.events
         if mask:
-            self.selector.ready.append((self.key, mask))
+            self.selector.ready.append((self, mask))
         return 0
 
 
@@ -138,8 +138,16 @@ cdef class SelectorCore:
             now = poolio_now()
             if now >= deadline or now >= leave:
                 break
-        result, self.ready = self.ready, []
-        return result
+        ready, self.ready = self.ready, []
+        return [pair for pair in map(self._still_ready, ready) if pair is not None]
+
+    def _still_ready(self, found):
+        """(key, events) as they are now: callbacks that ran meanwhile may have changed or removed them."""
+        cdef Watched watched = found[0]
+        if self.watched.get(watched.fd) is not watched:
+            return None
+        events = found[1] & watched.key.events
+        return (watched.key, events) if events else None
 
 
 cdef int _milliseconds(double seconds) noexcept:

@@ -85,7 +85,6 @@ cdef class StreamTransport(Source):
     cdef int _resume_protocol(self) except -1
     cdef int _fail(self, exc, message) except -1
     cdef int _end(self, exc) except -1
-    cdef int _lose(self, exc) except -1
     cdef object _leave_server(self)
     cdef object _socket(self)
     cdef object _close_socket(self)

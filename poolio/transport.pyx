@@ -29,7 +29,7 @@ from asyncio.log import logger
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_GET_BUFFER
+from cpython.memoryview cimport PyMemoryView_Check
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN
@@ -54,6 +54,7 @@ cdef extern from "Python.h":
 
 cdef extern from "_objects.h":
     int poolio_raise_again() except -1
+    PyObject *poolio_owner_of_view(object view)
 
 cdef extern from "_net.h" nogil:
     const int AF_INET
@@ -134,7 +135,11 @@ cdef class StreamTransport(Source):
         except BaseException as exc:
             self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
         self.state |= HAS_BEGUN
-        return self._update_interest()
+        try:
+            self._update_interest()
+        except OSError as exc:
+            self._fail(exc, "Fatal error: the system can't wait for another socket.")
+        return 0
 
     def _begin(self, waiter):
         try:
@@ -185,6 +190,7 @@ cdef class StreamTransport(Source):
             return self._call(buf)
         if self.receives_as == IN_C:
             return self._hand_over(buf)
+        self.data_received = self.protocol.data_received        # it may be another one each time, as on asyncio
         return self._call(PyBytes_FromStringAndSize(buf.data, received))
 
     cdef int _hand_over(self, Buffer buf) except -1:
@@ -283,11 +289,14 @@ cdef class StreamTransport(Source):
         self._update_interest()
 
     def _room_is_late(self, exc):
-        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one."""
+        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one.
+
+        False: this one is lost already, and waits no longer.
+        """
         cdef StreamTransport most = self
         cdef Py_ssize_t held, most_held = 0
         if self.state & LOST:
-            return
+            return False
         for source in self.reactor.sources:
             if isinstance(source, StreamTransport):
                 held = (<StreamTransport>source)._held_from(self.slab.pool)
@@ -295,6 +304,7 @@ cdef class StreamTransport(Source):
                     most = <StreamTransport>source
                     most_held = held
         most._fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+        return True
 
     cdef Py_ssize_t _held_from(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be read."""
@@ -377,6 +387,7 @@ cdef class StreamTransport(Source):
 
     cdef int _write_other(self, data) except -1:
         cdef Py_buffer view
+        cdef PyObject *owner
         cdef Py_ssize_t sent = 0
         if PyBytes_CheckExact(data):
             if PyBytes_GET_SIZE(data) == 0:
@@ -389,8 +400,9 @@ cdef class StreamTransport(Source):
         try:
             if view.len == 0:
                 return 0
-            if PyMemoryView_Check(data) and PyBytes_CheckExact(<object>PyMemoryView_GET_BUFFER(data).obj):
-                put_object(&self.queue, <object>PyMemoryView_GET_BUFFER(data).obj, <const char *>view.buf, view.len)
+            owner = poolio_owner_of_view(data) if PyMemoryView_Check(data) else NULL
+            if owner != NULL and PyBytes_CheckExact(<object>owner):
+                put_object(&self.queue, <object>owner, <const char *>view.buf, view.len)
                 return self._queue_grew()
             # the object may change: what can't be sent now is copied
             if not self.state & BLOCKED and (self.reactor.current == NULL or view.len >= CORK_BYTES):
@@ -463,8 +475,7 @@ cdef class StreamTransport(Source):
         if self.state & LOST:
             return 0
         if self.state & CLOSING:
-            self.state |= LOST
-            return self._lose(None)
+            return self._end(None)
         if self.state & ENDS:
             poolio_send_end(self.fd)
         return 0
@@ -591,15 +602,6 @@ cdef class StreamTransport(Source):
     def _call_connection_lost(self, exc):
         self._finish(exc)
 
-    cdef int _lose(self, exc) except -1:
-        """As scheduled, at once: from the reactor only."""
-        PyContext_Enter(<PyObject *>self.context)
-        try:
-            self._finish(exc)
-        finally:
-            PyContext_Exit(<PyObject *>self.context)
-        return 0
-
     def _finish(self, exc):
         protocol, waiter = self.protocol, self.empty_waiter
         try:
@@ -638,6 +640,9 @@ cdef class StreamTransport(Source):
     def set_protocol(self, protocol):
         """From now on this protocol is called."""
         self._send_cork()
+        if self.state & SHORT:                  # the other protocol may have another pool
+            self.slab.stop_waiting(self)
+            self._room_again()
         self.protocol = protocol
         self.receives_as = UNDECIDED
         self.data_received = self.slab = None
@@ -647,7 +652,7 @@ cdef class StreamTransport(Source):
         """'socket', 'sockname', 'peername', or what came with the connection."""
         if self.extra is not None and name in self.extra:
             return self.extra[name]
-        if name == "socket":
+        if name == "socket" and (self.sock is not None or self.fd >= 0):
             return self._keep(name, trsock.TransportSocket(self._socket()))
         if name == "sockname" or name == "peername":
             return self._address(name)
