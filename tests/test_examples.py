@@ -46,6 +46,7 @@ def serving():
         servers.append(start(*arguments))
         return int(re.search(r":(\d+)", servers[-1].stdout.readline())[1])
 
+    begin.newest = lambda: servers[-1]
     yield begin
     for server in servers:
         server.send_signal(signal.SIGINT)
@@ -86,6 +87,33 @@ def test_proxy_forwards_both_ways_and_ends(serving):
         sender.join()
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
+
+
+@own_transports
+def test_proxy_of_a_gibibyte_stays_small(serving):
+    blocks, block = 1024, os.urandom(1 << 20)
+
+    def discard(listener, received):
+        peer, _ = listener.accept()
+        with peer:
+            room = bytearray(1 << 20)
+            while count := peer.recv_into(room):
+                received.append(count)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        received = []
+        sink = threading.Thread(target=discard, args=(listener, received))
+        sink.start()
+        port = serving(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(listener.getsockname()[1]))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            for _ in range(blocks):
+                client.sendall(block)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+        sink.join()
+    assert sum(received) == blocks * len(block)
+    status = pathlib.Path(f"/proc/{serving.newest().pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 32 << 10
 
 
 @own_transports
