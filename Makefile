@@ -95,8 +95,8 @@ test-portable:
 test-malloc: $(STAMP)test
 	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" --deselect tests/test_package.py $(TESTS)
 
-# Without the state machine (Hypothesis keeps references of its own) and numpy (its wheel is a release build, whose
-# reference counting a debug interpreter does not see).
+# Without the state machine and framing (Hypothesis keeps references of its own) and numpy (its wheel is a release build,
+# whose reference counting a debug interpreter does not see).
 DEBUG_PYTHON ?= python3.11-dbg
 DEBUG_VENV = .venv-debug
 test-references:
@@ -105,7 +105,7 @@ test-references:
 	test -x $(DEBUG_VENV)/bin/python || $(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
 	POOLIO_BUILD=debug $(DEBUG_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider \
-		-k "not numpy" $(filter-out tests/test_machine.py,$(MEMORY_TESTS))
+		-k "not numpy" $(filter-out tests/test_machine.py tests/test_framing.py,$(MEMORY_TESTS))
 
 dist: $(STAMP)test
 	$(BIN)/python -m build

@@ -75,6 +75,27 @@ def test_failing_factory_closes_that_connection_and_is_reported(loop_name):
 
 
 @own_transports
+def test_connection_that_epoll_refuses_is_lost(loop_name):
+    async def main():
+        class Refused(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                made.append(self)
+                with open(__file__) as file:            # nobody can wait for a regular file
+                    os.dup2(file.fileno(), transport._sock_fd)
+
+        made = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        server = await net().create_server(Refused, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()):
+            await eventually(lambda: made)
+            assert isinstance(await made[0].ended, PermissionError)
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main, timeout=20)
+
+
+@own_transports
 def test_connections_have_a_context_each_copied_from_the_servers(loop_name):
     async def main():
         seen = []

@@ -386,6 +386,39 @@ def test_add_reader_on_a_transports_descriptor_is_refused():
     run(main)
 
 
+def test_add_reader_in_a_callback_of_the_same_pass_keeps_the_new_reader():
+    async def main():
+        loop = asyncio.get_running_loop()
+        called = []
+        reading, writing = os.pipe()
+
+        def new():
+            called.append(os.read(reading, 1))
+
+        class Replacing(Recorder):
+            def data_received(self, data):
+                loop.add_reader(reading, new)
+
+        def make_both_ready():
+            os.write(writing, b"1")
+            peer.send(b"go")
+
+        protocol, peer = await linked(Replacing)
+        with peer:
+            loop.add_reader(reading, called.append, b"old")
+            loop.call_soon(make_both_ready)
+            await eventually(lambda: called)
+            os.write(writing, b"2")
+            await eventually(lambda: len(called) == 2)
+            assert called == [b"1", b"2"]
+            protocol.transport.close()
+            await protocol.ended
+        loop.remove_reader(reading)
+        os.close(reading)
+        os.close(writing)
+    run(main, timeout=20)
+
+
 def test_closed_loop_refuses_and_closing_twice_is_nothing():
     loop = poolio.new_event_loop()
     loop.close()

@@ -2,12 +2,17 @@
 
 import asyncio
 import gc
+import socket
 import weakref
 
 import pytest
 from memory import address_of, look
+from test_transport import PooledRecorder, connect_socket, no_more_errors
+from wires import OURS, eventually
 
 import poolio
+
+own_transports = pytest.mark.skipif(not OURS, reason="poolio's own transports")
 
 
 class Keep(poolio.Protocol):
@@ -94,6 +99,35 @@ def test_old_view_of_room_sees_nothing_that_comes_later(pool):
         view.release()
 
     on_loop(test)
+
+
+@own_transports
+def test_old_view_of_room_costs_one_slab_not_one_for_each_read(pool):
+    async def test():
+        first = Keep(pool)
+        room = first.get_buffer(-1)
+        view = memoryview(room)
+        first.buffer_updated(5)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        transport, protocol = await connect_socket(lambda: Keep(pool), ours)
+        with theirs:
+            for count in range(1, 31):
+                theirs.send(b"x")
+                await eventually(lambda count=count: len(protocol.received) == count)
+            assert pool.statistics().slabs == 2
+            view.release()
+            transport.abort()
+            await turns()
+            protocol.received.clear()
+
+    on_loop(test)
+
+
+def pooled_recorder(pool):
+    protocol = PooledRecorder()
+    protocol.pool = pool
+    return protocol
 
 
 class Jumping(asyncio.SelectorEventLoop):
@@ -195,3 +229,45 @@ def test_timer_of_a_closed_loop_keeps_neither_loop_nor_pool():
     del pool
     gc.collect()
     assert (loop(), gone()) == (None, None)
+
+
+# --- a pool at its limit for long ------------------------------------------------------------------------------
+
+async def waiting_for_memory(pool, count):
+    """Protocols that wait for a pool without memory, and what keeps it."""
+    no_more_errors([])
+    held = [pool.alloc_unsafe(1000) for _ in range(4)]
+    protocols, peers = [], []
+    for _ in range(count):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        transport, protocol = await connect_socket(lambda: pooled_recorder(pool), ours)
+        theirs.send(b"x")
+        await eventually(lambda transport=transport: "read=idle" in repr(transport))
+        protocols.append(protocol)
+        peers.append(theirs)
+    return protocols, peers, held
+
+
+@own_transports
+@pytest.mark.parametrize("is_first_aborted", (False, True))
+def test_late_waiters_are_closed_one_after_the_other(make_pool, is_first_aborted):
+    """Also those behind one that was closed, or went by itself."""
+    pool = make_pool(slab_size=4096, max_bytes=4096)
+
+    async def test():
+        protocols, peers, held = await waiting_for_memory(pool, 3)
+        waiting = list(protocols)
+        if is_first_aborted:
+            waiting[0].transport.abort()
+            assert await waiting.pop(0).ended is None
+        while waiting:
+            assert not any(protocol.ended.done() for protocol in waiting)
+            asyncio.get_running_loop().ahead += 6
+            assert isinstance(await asyncio.wait_for(waiting.pop(0).ended, 3), poolio.PoolExhausted)
+        for peer in peers:
+            peer.close()
+        held.clear()
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        runner.run(test())

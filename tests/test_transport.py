@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import io
 import os
 import socket
 import warnings
@@ -145,6 +146,21 @@ def test_unix_extra_info_is_the_paths(loop_name, tmp_path):
         transport.close()
         await client.ended
         await made[0].ended
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
+
+
+@own_transports
+def test_extra_info_socket_first_asked_afterwards_is_the_default(loop_name):
+    async def main():
+        made = []
+        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0)
+        socket.create_connection(server.sockets[0].getsockname()).close()
+        await eventually(lambda: made)
+        assert await made[0].ended is None
+        assert made[0].transport.get_extra_info("socket") is None
+        assert made[0].transport.get_extra_info("socket", "default") == "default"
         server.close()
         await server.wait_closed()
     run(loop_name, main)
@@ -328,6 +344,27 @@ def test_set_protocol_inside_data_received_next_data_goes_to_it(loop_name):
     run(loop_name, main)
 
 
+@every_transport
+def test_data_received_replaced_meanwhile_next_data_goes_to_it(loop_name):
+    class Replacing(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            self.data_received = second.append
+
+    async def main():
+        protocol, peer = await linked(Replacing)
+        with peer:
+            peer.sendall(b"one")
+            await eventually(lambda: protocol.received == b"one")
+            peer.sendall(b"two")
+            await eventually(lambda: second == [b"two"])
+            protocol.transport.close()
+            assert await protocol.ended is None
+
+    second = []
+    run(loop_name, main)
+
+
 # --- the end of the stream ------------------------------------------------------------------------------------
 
 @every_transport
@@ -470,6 +507,37 @@ def test_writes_to_another_connection_leave_when_the_callback_ends(loop_name):
     run(loop_name, main)
 
 
+@own_transports
+def test_write_to_the_callbacks_own_connection_in_another_ones_pause_writing_arrives(loop_name):
+    """Its own writes were sent when its callback ended; the other connection is told of its queue only then."""
+    async def main():
+        class Busy(Recorder):
+            def pause_writing(self):
+                super().pause_writing()
+                forward.transport.write(b"busy")
+
+        class Forward(Recorder):
+            def data_received(self, data):
+                busy.transport.write(BLOCK[:60_000])
+
+        (ours, theirs), (busy_ours, busy_theirs) = socket.socketpair(), socket.socketpair()
+        for sock in (ours, busy_ours):
+            sock.setblocking(False)
+        busy_ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        _, busy = await connect_socket(Busy, busy_ours)
+        _, forward = await connect_socket(Forward, ours)
+        busy.transport.set_write_buffer_limits(0)
+        theirs.settimeout(20)
+        with theirs, busy_theirs:
+            theirs.send(b"go")
+            assert await received_by(theirs, 4) == b"busy"
+            assert busy.calls == ["made", "pause"]
+            forward.transport.abort()
+            busy.transport.abort()
+            await asyncio.gather(forward.ended, busy.ended)
+    run(loop_name, main)
+
+
 @every_transport
 @pytest.mark.parametrize("size", (1, 65_535, 65_536, 65_537, 1_000_000))
 @pytest.mark.parametrize("kind", (bytes, bytearray, memoryview))
@@ -520,6 +588,32 @@ def test_written_buffer_is_frozen_and_may_be_released_at_once(loop_name, make_po
             assert pool.statistics().copied_bytes == 8
             protocol.transport.close()
             await protocol.ended
+    run(loop_name, main)
+
+
+@every_transport
+def test_write_of_a_view_without_an_owner_arrives(loop_name):
+    """The views that io.BufferedWriter gives do not say whose memory they show."""
+    class Raw(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, view):
+            assert view.obj is None
+            protocol.transport.write(view)
+            return len(view)
+
+    async def main():
+        nonlocal protocol
+        protocol, peer = await linked()
+        with peer, io.BufferedWriter(Raw()) as file:
+            file.write(b"hello")
+            file.flush()
+            assert await received_by(peer, 5) == b"hello"
+            protocol.transport.close()
+            assert await protocol.ended is None
+
+    protocol = None
     run(loop_name, main)
 
 
@@ -583,6 +677,42 @@ def test_close_while_blocked_delivers_everything(loop_name):
             assert await received_by(peer) == BLOCK
             assert await protocol.ended is None
             assert protocol.calls[-1] == "lost"
+    run(loop_name, main)
+
+
+@own_transports
+def test_resume_writing_writes_after_close_connection_lost_is_not_called_inside(loop_name):
+    async def main():
+        class Resuming(Recorder):
+            is_inside = False
+
+            def resume_writing(self):
+                super().resume_writing()
+                self.is_inside = True
+                self.transport.write(BLOCK[:70_000])
+                self.is_inside = False
+
+            def connection_lost(self, exc):
+                self.calls.append("lost inside" if self.is_inside else "lost")
+                self.ended.set_result(exc)
+
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        transport, protocol = await connect_socket(Resuming, ours)
+        transport.write(BLOCK[:1_000_000])
+        transport.close()
+        received = bytearray()
+        with theirs:
+            while not protocol.ended.done():
+                await asyncio.sleep(0.005)              # all at once: what is written inside fits into the kernel
+                with contextlib.suppress(BlockingIOError):
+                    while data := theirs.recv(1 << 20):
+                        received += data
+            assert protocol.calls == ["made", "pause", "resume", "lost"]
+            assert received == BLOCK[:1_000_000] + BLOCK[:70_000]
+            assert await protocol.ended is None
     run(loop_name, main)
 
 
@@ -859,6 +989,32 @@ def test_pool_at_its_limit_reading_waits_for_memory(loop_name, make_pool):
             await asyncio.gather(keeping.ended, reading.ended)
             kept.clear()
     run(loop_name, main)
+
+
+@own_transports
+def test_set_protocol_while_waiting_for_memory_reads_with_the_other_pool(loop_name, make_pool):
+    pool = make_pool(slab_size=4096, max_bytes=4096)
+
+    async def main():
+        class Reading(PooledRecorder):
+            def __init__(self):
+                super().__init__()
+                self.pool = pool
+
+        held = [pool.alloc_unsafe(1000) for _ in range(4)]
+        protocol, peer = await linked(Reading)
+        with peer:
+            peer.sendall(b"waits")
+            await eventually(lambda: "read=idle" in repr(protocol.transport))
+            second = Recorder()
+            protocol.transport.set_protocol(second)
+            await eventually(lambda: second.received == b"waits")
+            assert protocol.received == b""
+            await asyncio.sleep(0.03)                   # nobody looks for the first pool's memory any more
+            protocol.transport.close()
+            assert await second.ended is None
+        held.clear()
+    run(loop_name, main, timeout=20)
 
 
 @pytest.mark.parametrize("loop_name", OURS[:1])
