@@ -32,7 +32,7 @@ $(STAMP)%: $(BIN)/python $(SOURCES)
 	@touch $@
 
 test: $(STAMP)test
-	$(BIN)/pytest -m "not full"
+	$(BIN)/pytest -m "not full" $(OPTIONS)
 
 test-full: $(STAMP)test
 	$(BIN)/pytest -m full tests/test_protocol.py
@@ -90,7 +90,7 @@ test-portable:
 	test -x $(PORTABLE)/bin/python || $(PYTHON) -m venv $(PORTABLE)
 	POOLIO_BUILD=portable $(PORTABLE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	$(INSTALLED) $(PORTABLE)/bin/pytest -m "not full" -p no:cacheprovider \
-		tests/test_portable.py tests/test_protocol.py $(MEMORY_TESTS)
+		tests/test_portable.py tests/test_protocol.py tests/test_buffer.py tests/test_pool.py tests/test_framing.py
 
 test-malloc: $(STAMP)test
 	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" --deselect tests/test_package.py $(TESTS)
