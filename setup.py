@@ -22,7 +22,7 @@ if VARIANT not in VARIANTS:
 
 MODULES = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol", "framed",
+    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "selector", "protocol", "framed",
     "waiter", "reader", "writer",
 )
 CHECKED = VARIANT not in ("release", "portable")

@@ -15,8 +15,10 @@
 #if defined(__linux__) && !defined(POOLIO_WITHOUT_EPOLL)
 #define POOLIO_HAS_EPOLL 1
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -135,6 +137,35 @@ static inline unsigned poolio_address_scope(const poolio_address *address)
 {
     return address->of.v6.sin6_scope_id;
 }
+static inline int poolio_same_address(const poolio_address *one, const poolio_address *other)
+{
+    return one->length == other->length && memcmp(&one->of, &other->of, one->length) == 0;
+}
+/* Any spread will do: who receives from more addresses than a table holds makes them anew. */
+static inline uint32_t poolio_address_hash(const poolio_address *address)
+{
+    uint32_t word, hash = 0;
+    size_t at;
+    for (at = 0; at + sizeof word <= address->length; at += sizeof word) {
+        memcpy(&word, (const char *)&address->of + at, sizeof word);
+        hash = (hash ^ word) * 0x9E3779B1u;
+    }
+    return hash ^ hash >> 16;
+}
+/* Of a host written in numbers; 0 if it is not. */
+static inline int poolio_numeric_address(poolio_address *address, int family, const char *host, unsigned port)
+{
+    memset(address, 0, sizeof *address);
+    address->of.any.sa_family = (sa_family_t)family;
+    if (family == AF_INET) {
+        address->length = sizeof address->of.v4;
+        address->of.v4.sin_port = htons((uint16_t)port);
+        return inet_pton(family, host, &address->of.v4.sin_addr) == 1;
+    }
+    address->length = sizeof address->of.v6;
+    address->of.v6.sin6_port = htons((uint16_t)port);
+    return inet_pton(family, host, &address->of.v6.sin6_addr) == 1;
+}
 
 #else
 #define POOLIO_HAS_EPOLL 0
@@ -169,6 +200,9 @@ typedef struct { unsigned length; } poolio_address;
 #define poolio_address_port(address) (0u)
 #define poolio_address_flow(address) (0u)
 #define poolio_address_scope(address) (0u)
+#define poolio_same_address(one, other) (0)
+#define poolio_address_hash(address) (0u)
+#define poolio_numeric_address(address, family, host, port) (0)
 #endif
 
 #endif

@@ -13,8 +13,9 @@ from asyncio import constants, trsock
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
+from poolio.address cimport AF_INET, AF_INET6, poolio_address
 from poolio.reactor cimport EPOLLIN, Reactor, Source
-from poolio.transport cimport StreamTransport, attach, new_transport, poolio_address
+from poolio.transport cimport StreamTransport, attach, new_transport
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -23,8 +24,6 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
 
 cdef extern from "_net.h" nogil:
-    const int AF_INET
-    const int AF_INET6
     int poolio_accept(int fd, poolio_address *peer)
     int poolio_no_delay(int fd)
     int poolio_close(int fd)
@@ -106,7 +105,7 @@ cdef class Listener(Source):
             if transport is None:
                 poolio_close(fd)
             else:
-                transport._close_socket()
+                transport.close_socket()
         finally:
             PyContext_Exit(context)
         return 0

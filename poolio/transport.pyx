@@ -9,21 +9,17 @@ Refuses to know who connected or accepted it (net, listener), how readiness is f
 
 poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedProtocol gives the room itself.
 
-The state is a set of flags (transport.pxd). A queue that is not BLOCKED and not empty is corked; fd is -1 when
-connection_lost() has run.
+What every transport has, streams or not, is endpoint's. A queue that is not BLOCKED and not empty is corked.
 
 The cork is sent before whatever would come after it on asyncio: close, abort, write_eof, sendfile, set_protocol, the
 end of a callback that raises; and as soon as it holds CORK_BYTES.
-
-The socket object is made when somebody asks for it, and owns the descriptor from then on.
 """
 
 import asyncio
 import os
 import socket
 import sys
-import warnings
-from asyncio import constants, trsock
+from asyncio import constants
 from asyncio.log import logger
 
 cimport cython
@@ -34,8 +30,10 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN
 
+from poolio.address cimport AF_INET, AF_INET6, poolio_address
 from poolio.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.buffer cimport Buffer
+from poolio.endpoint cimport AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare
 from poolio.pool cimport Pool, default_pool
 from poolio.reactor cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Reactor, mark_dirty
 from poolio.readslab cimport read_slab_for, room_in
@@ -57,24 +55,13 @@ cdef extern from "_objects.h":
     PyObject *poolio_owner_of_view(object view)
 
 cdef extern from "_net.h" nogil:
-    const int AF_INET
-    const int AF_INET6
     Py_ssize_t poolio_recv(int fd, void *room, size_t size)
     Py_ssize_t poolio_send(int fd, const void *data, size_t size)
     int poolio_peer(int fd, poolio_address *peer)
-    int poolio_own_address(int fd, poolio_address *own)
     int poolio_no_delay(int fd)
     int poolio_send_end(int fd)
-    int poolio_close(int fd)
-    int poolio_address_family(const poolio_address *address)
-    const char *poolio_address_host(const poolio_address *address, int *size)
-    unsigned int poolio_address_port(const poolio_address *address)
-    unsigned int poolio_address_flow(const poolio_address *address)
-    unsigned int poolio_address_scope(const poolio_address *address)
 
 cdef enum:
-    HIGH_WATER = 65536          # asyncio's defaults
-    LOW_WATER = 16384
     CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
 
 
@@ -83,7 +70,7 @@ class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
 
 
 @cython.final
-cdef class StreamTransport(Source):
+cdef class StreamTransport(Endpoint):
     """A connected stream socket on poolio's reactor; use it as asyncio.Transport.
 
     `write()` takes Buffers as well as bytes-like objects. Made by poolio's create_* functions and by poolio.EventLoop.
@@ -97,56 +84,10 @@ cdef class StreamTransport(Source):
 
     def __dealloc__(self):
         clear_queue(&self.queue)
-        if self.fd >= 0 and self.sock is None:
-            poolio_close(self.fd)
-
-    def __del__(self):
-        if self.fd < 0:
-            return
-        try:
-            if not self.reactor.is_inherited:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-        finally:
-            self._close_socket()
-            if self.server is not None:
-                self._leave_server()
 
     @property
     def __class__(self):
         return TransportShape
-
-    def __repr__(self):
-        if self.fd < 0:
-            return "<poolio.StreamTransport closed>"
-        return (
-            f"<poolio.StreamTransport{' closing' if self.state & CLOSING else ''} fd={self.fd} "
-            f"read={'polling' if self.interest & EPOLLIN else 'idle'} "
-            f"write=<{'polling' if self.state & BLOCKED else 'idle'}, bufsize={self.get_write_buffer_size()}>>"
-        )
-
-    # --- the beginning ----------------------------------------------------------------------------------
-
-    cdef int begin(self) except -1:
-        """Call connection_made(), then read. In the transport's context."""
-        try:
-            self.protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
-        self.state |= HAS_BEGUN
-        try:
-            self._update_interest()
-        except OSError as exc:
-            self._fail(exc, "Fatal error: the system can't wait for another socket.")
-        return 0
-
-    def _begin(self, waiter):
-        try:
-            self.begin()
-        finally:
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -173,14 +114,14 @@ cdef class StreamTransport(Source):
         return 0
 
     cdef int on_failure(self, exc) except -1:
-        return self._fail(exc, "Fatal error: protocol.data_received() call failed.")
+        return self.fail(exc, "Fatal error: protocol.data_received() call failed.")
 
     cdef inline int _receive(self) except -1:
         cdef Py_ssize_t room_size, received
         cdef char *room = room_in(self.slab, &room_size)
         cdef Buffer buf
         if room == NULL:
-            return self._wait_for_room()
+            return self.wait_for_room()
         received = poolio_recv(self.fd, room, <size_t>room_size)
         if received <= 0:
             self.slab.leave()
@@ -262,82 +203,56 @@ cdef class StreamTransport(Source):
         if result == -EAGAIN:
             return 0
         if result < 0:
-            return self._fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
+            return self.fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
         PyContext_Enter(<PyObject *>self.context)
         try:
             keep_open = self.protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            return self._fail(exc, "Fatal error: protocol.eof_received() call failed.")
+            return self.fail(exc, "Fatal error: protocol.eof_received() call failed.")
         finally:
             PyContext_Exit(<PyObject *>self.context)
         self.state |= AT_END
         if keep_open:
-            return self._update_interest()
+            return self.update_interest()
         self.close()
         return 0
-
-    cdef int _wait_for_room(self) except -1:
-        self.state |= SHORT
-        self.slab.wait_for_room(self)
-        return self._update_interest()
-
-    def _room_again(self):
-        """For the ReadSlab: the pool has memory again."""
-        self.state &= ~<unsigned int>SHORT
-        self._update_interest()
 
     def _room_is_late(self, exc):
         """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one.
 
         False: this one is lost already, and waits no longer.
         """
-        cdef StreamTransport most = self
+        cdef Endpoint most = self
         cdef Py_ssize_t held, most_held = 0
         if self.state & LOST:
             return False
         for source in self.reactor.sources:
-            if isinstance(source, StreamTransport):
-                held = (<StreamTransport>source)._held_from(self.slab.pool)
+            if isinstance(source, Endpoint):
+                held = (<Endpoint>source).held_from(self.slab.pool)
                 if held > most_held:
-                    most = <StreamTransport>source
+                    most = <Endpoint>source
                     most_held = held
-        most._fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+        most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
         return True
 
-    cdef Py_ssize_t _held_from(self, Pool pool) except -1:
+    cdef Py_ssize_t held_from(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be read."""
         cdef Py_ssize_t held = held_from(&self.queue, pool)
         if isinstance(self.protocol, Receiver):
             held += (<Receiver>self.protocol).held_from(pool)
         return held
 
-    def pause_reading(self):
-        """Receive nothing until `resume_reading()`."""
-        if not self.state & (CLOSING | PAUSED):
-            self.state |= PAUSED
-            self._update_interest()
-
-    def resume_reading(self):
-        """Receive again."""
-        if not self.state & CLOSING and self.state & PAUSED:
-            self.state &= ~<unsigned int>PAUSED
-            self._update_interest()
-
-    def is_reading(self):
-        """Is it neither paused nor closing?"""
-        return not self.state & (CLOSING | PAUSED)
-
-    cdef int _update_interest(self) except -1:
-        cdef unsigned int events = 0
-        if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END | SHORT) == HAS_BEGUN:
-            events = EPOLLIN
-        if self.state & BLOCKED:
-            events |= EPOLLOUT
-        return self.reactor.set_interest(self, events)
+    # --- writing ----------------------------------------------------------------------------------------
 
     # --- writing ----------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t refused_bytes(self) noexcept:
+        return self.queue.size if self.state & BLOCKED else 0
+
+    cdef void clear_queue(self) noexcept:
+        clear_queue(&self.queue)
 
     def write(self, data):
         """Send a Buffer or bytes-like object, what it holds now; never blocks.
@@ -423,7 +338,7 @@ cdef class StreamTransport(Source):
     cdef inline int _queue_grew(self) except -1:
         if self.state & BLOCKED:
             unpin_last(&self.queue)
-            return self._pause_protocol()
+            return self.pause_protocol()
         if self.reactor.current != NULL and self.queue.size < CORK_BYTES:
             if self.reactor.current != <PyObject *>self:
                 mark_dirty(self.reactor, self)
@@ -431,6 +346,9 @@ cdef class StreamTransport(Source):
         return self._send()
 
     cdef int on_callback_end(self) except -1:
+        return self._send_cork()
+
+    cdef int send_cork(self) except -1:
         return self._send_cork()
 
     cdef inline int _send_cork(self) except -1:
@@ -449,24 +367,24 @@ cdef class StreamTransport(Source):
         if result == 0:
             if self.state & BLOCKED:
                 self.state &= ~<unsigned int>BLOCKED
-                self._update_interest()
-                self._resume_protocol()          # it may write
+                self.update_interest()
+                self.resume_protocol()          # it may write
             if self.queue.first == NULL:
                 self._after_drain()
         elif result == -EAGAIN:
             if not self.state & BLOCKED:
                 self.state |= BLOCKED
                 unpin(&self.queue)
-                self._update_interest()
-                self._pause_protocol()
+                self.update_interest()
+                self.pause_protocol()
             else:
-                self._resume_protocol()
+                self.resume_protocol()
         else:
             clear_queue(&self.queue)
             exc = OSError(-result, os.strerror(-result))
             if self.empty_waiter is not None and not self.empty_waiter.done():
                 self.empty_waiter.set_exception(exc)
-            self._fail(exc, "Fatal write error on socket transport")
+            self.fail(exc, "Fatal write error on socket transport")
         return 0
 
     cdef int _after_drain(self) except -1:
@@ -475,7 +393,7 @@ cdef class StreamTransport(Source):
         if self.state & LOST:
             return 0
         if self.state & CLOSING:
-            return self._end(None)
+            return self.end(None)
         if self.state & ENDS:
             poolio_send_end(self.fd)
         return 0
@@ -505,195 +423,28 @@ cdef class StreamTransport(Source):
         if self.queue.first == NULL and not self.state & LOST:
             poolio_send_end(self.fd)
 
-    def get_write_buffer_size(self):
-        """Bytes that the kernel has not taken yet."""
-        return self.queue.size if self.state & BLOCKED else 0
-
-    def get_write_buffer_limits(self):
-        """(low, high) water marks in bytes."""
-        return self.low_water, self.high_water
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        """Water marks in bytes: above `high` pause_writing() is called, at `low` resume_writing(). 65536 and 16384."""
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.high_water = high
-        self.low_water = low
-        self._pause_protocol()
-
-    cdef int _pause_protocol(self) except -1:
-        if self.state & PROTOCOL_PAUSED or not self.state & BLOCKED or self.queue.size <= self.high_water:
-            return 0
-        self.state |= PROTOCOL_PAUSED
-        return self._tell("pause_writing")
-
-    cdef int _resume_protocol(self) except -1:
-        if not self.state & PROTOCOL_PAUSED or self.queue.size > self.low_water:
-            return 0
-        self.state &= ~<unsigned int>PROTOCOL_PAUSED
-        return self._tell("resume_writing")
-
-    def _tell(self, method):
-        try:
-            getattr(self.protocol, method)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self.reactor.loop.call_exception_handler({
-                "message": f"protocol.{method}() failed",
-                "exception": exc, "transport": self, "protocol": self.protocol,
-            })
-        return 0
-
     # --- the end ----------------------------------------------------------------------------------------
 
-    def is_closing(self):
-        """Was it closed, or is it about to be?"""
-        return (self.state & CLOSING) != 0
+    cdef object forget_protocol(self):
+        self.receives_as = UNDECIDED
+        self.data_received = self.slab = None
+        self.vectorcall = NULL
 
-    def close(self):
-        """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
-        self._send_cork()
-        if self.state & CLOSING:
-            return
-        self.state |= CLOSING
-        self._update_interest()
-        if self.queue.first == NULL:
-            self._end(None)
-
-    def abort(self):
-        """Close without sending what the kernel has refused so far."""
-        self._force_close(None)
-
-    def _force_close(self, exc):
-        self._send_cork()
-        if self.state & LOST:
-            return
-        clear_queue(&self.queue)
-        self.state &= ~<unsigned int>BLOCKED
-        self.state |= CLOSING
-        self._update_interest()
-        self._end(exc)
-
-    cdef int _fail(self, exc, message) except -1:
-        if isinstance(exc, OSError):
-            if self.reactor.loop.get_debug():
-                logger.debug("%r: %s", self, message, exc_info=True)
-        else:
-            self.reactor.loop.call_exception_handler({
-                "message": message, "exception": exc, "transport": self, "protocol": self.protocol,
-            })
-        self._force_close(exc)
-        return 0
-
-    def _fatal_error(self, exc, message="Fatal error on transport"):
-        self._fail(exc, message)
-
-    cdef int _end(self, exc) except -1:
-        """Schedule connection_lost()."""
-        self.state |= LOST
-        self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
-        return 0
-
-    def _call_connection_lost(self, exc):
-        self._finish(exc)
-
-    def _finish(self, exc):
-        protocol, waiter = self.protocol, self.empty_waiter
-        try:
-            protocol.connection_lost(exc)
-        finally:
-            self._close_socket()
-            self.protocol = self.data_received = self.slab = None
-            self.vectorcall = NULL
-            if self.server is not None:
-                self._leave_server()
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(ConnectionError("Connection is closed by peer"))
+    cdef object on_end(self):
+        waiter = self.empty_waiter
+        if self.server is not None:
+            self._leave_server()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(ConnectionError("Connection is closed by peer"))
 
     cdef object _leave_server(self):
         server, self.server = self.server, None
         server._detach(self) if _takes_transports(server) else server._detach()
 
-    cdef object _close_socket(self):
-        self.reactor.set_interest(self, 0)
-        if self.fd < 0:
-            return
-        self._remember_addresses()
-        clear_queue(&self.queue)
-        fd, self.fd = self.fd, -1
-        if self.sock is not None:
-            self.sock.close()
-        else:
-            poolio_close(fd)
-
-    # --- what others may know ---------------------------------------------------------------------------
-
-    def get_protocol(self):
-        """The protocol; None after connection_lost()."""
-        return self.protocol
-
-    def set_protocol(self, protocol):
-        """From now on this protocol is called."""
-        self._send_cork()
-        if self.state & SHORT:                  # the other protocol may have another pool
-            self.slab.stop_waiting(self)
-            self._room_again()
-        self.protocol = protocol
-        self.receives_as = UNDECIDED
-        self.data_received = self.slab = None
-        self.vectorcall = NULL
-
-    def get_extra_info(self, name, default=None):
-        """'socket', 'sockname', 'peername', or what came with the connection."""
-        if self.extra is not None and name in self.extra:
-            return self.extra[name]
-        if name == "socket" and (self.sock is not None or self.fd >= 0):
-            return self._keep(name, trsock.TransportSocket(self._socket()))
-        if name == "sockname" or name == "peername":
-            return self._address(name)
-        return default
-
-    def _keep(self, name, value):
-        if self.extra is None:
-            self.extra = {}
-        self.extra[name] = value
-        return value
-
-    cdef object _socket(self):
+    cdef object socket_of(self):
         if self.sock is None and self.fd >= 0:
             self.sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fileno=self.fd)
         return self.sock
-
-    cdef object _remember_addresses(self):
-        """They can be asked for afterwards too. The peer's IP address is known from the beginning."""
-        if self.family == AF_INET or self.family == AF_INET6:
-            poolio_own_address(self.fd, &self.own)
-        else:
-            for name in ("sockname", "peername"):
-                self._keep(name, self.get_extra_info(name))
-
-    cdef object _address(self, name):
-        """As socket.getsockname() and getpeername() say it; None if that is not known any more."""
-        if self.family != AF_INET and self.family != AF_INET6:
-            return self._other_address(name)
-        if name == "peername":
-            return address_of(&self.peer)
-        if self.fd >= 0:
-            poolio_own_address(self.fd, &self.own)
-        return address_of(&self.own)
-
-    cdef object _other_address(self, name):
-        if self.fd >= 0:
-            try:
-                return self._socket().getsockname() if name == "sockname" else self._socket().getpeername()
-            except OSError:
-                pass
-        return None
 
     def check(self):
         """Raise AssertionError unless the state adds up."""
@@ -707,22 +458,6 @@ cdef class StreamTransport(Source):
             raise AssertionError(f"{self!r}: nobody will send {self.queue.size} bytes")
 
     # --- what asyncio's loops look for --------------------------------------------------------------------
-
-    @property
-    def _loop(self):
-        return self.reactor.loop
-
-    @property
-    def _sock(self):
-        return self._socket()
-
-    @property
-    def _sock_fd(self):
-        return self.fd
-
-    @property
-    def _protocol_paused(self):
-        return (self.state & PROTOCOL_PAUSED) != 0
 
     def _make_empty_waiter(self):
         if self.empty_waiter is not None:
@@ -739,30 +474,10 @@ cdef class StreamTransport(Source):
         self.state &= ~<unsigned int>SENDS_FILE
 
 
-cdef object address_of(poolio_address *address):
-    """An IP address as the socket module writes it; None if it is none."""
-    cdef int size
-    family = poolio_address_family(address)
-    if family != AF_INET and family != AF_INET6:
-        return None
-    cdef const char *host = poolio_address_host(address, &size)
-    pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
-    if family == AF_INET:
-        return pair
-    scope = poolio_address_scope(address)
-    if scope:
-        pair = f"{pair[0]}%{socket.if_indextoname(scope)}", pair[1]
-    return *pair, poolio_address_flow(address), scope
-
-
 cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
     """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
-    transport.reactor = reactor
-    transport.protocol = protocol
-    transport.context = context
-    transport.high_water = HIGH_WATER
-    transport.low_water = LOW_WATER
+    prepare(transport, reactor, protocol, context)
     return transport
 
 
@@ -773,8 +488,7 @@ cdef bint _takes_transports(object server):
 
 cdef object attach(StreamTransport transport, object server):
     """Make the connection known: to the loop, and until its end to the server that accepted it."""
-    if transport.reactor.transports is not None:
-        transport.reactor.transports[transport.fd] = transport
+    make_known(transport)
     if server is not None:
         transport.server = server
         server._attach(transport) if _takes_transports(server) else server._attach()

@@ -12,12 +12,13 @@ from cpython.bytes cimport PyBytes_CheckExact
 
 from poolio.allocation cimport try_freeze
 from poolio.buffer cimport Buffer, slice_of
+from poolio.endpoint cimport CLOSING
 from poolio.framing cimport Codec
 from poolio.pool cimport Pool, default_pool
 from poolio.protocol cimport ProtocolCore
 from poolio.readslab cimport Reservation
 from poolio.reader cimport StreamReader
-from poolio.transport cimport CLOSING, StreamTransport
+from poolio.transport cimport StreamTransport
 from poolio.waiter cimport ready
 
 cdef enum:

@@ -15,7 +15,7 @@ SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
 ORDER = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "transport", "listener", "selector", "protocol", "framed",
+    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "selector", "protocol", "framed",
     "waiter", "reader", "writer",
 )
 DOOR = ("loop", "net", "streams", "echo")

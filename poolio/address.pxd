@@ -1,0 +1,15 @@
+# IP addresses, as the kernel has them and as Python writes them. See address.pyx.
+
+cdef extern from "_net.h" nogil:
+    const int AF_INET
+    const int AF_INET6
+    ctypedef struct poolio_address:
+        pass
+
+# As the socket module writes it; None if it is no IP address
+cdef object address_of(const poolio_address *address)
+# The same, which may be one that was written before
+cdef object recent_address(const poolio_address *address)
+# The address that Python has written so, for a socket of this family. False: only the socket module can tell, as it has
+# a name in it, or is none
+cdef bint read_address(object written, int family, poolio_address *address) except -1

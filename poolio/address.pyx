@@ -1,0 +1,110 @@
+"""Owns IP addresses: the kernel's form and Python's, a tuple with the host as text, and the recent ones in both forms.
+
+Refuses to resolve names (the socket module does) and to know sockets. Called by transports.
+
+Making the tuple costs more than receiving its datagram leaves time for, and a server answers to the tuple that it was
+given. So RECENT addresses are kept, in one table for the whole process, found by the address and, for sending, by the
+identity of the tuple:
+
+    kernel's form ── hash ──> known[i] = address, tuple          tuple ── where it lies ──> by_tuple[j] = i
+
+What is asked for again is there still unless another address with the same hash came between; nothing is searched.
+"""
+
+import socket
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8
+from libc.stdint cimport uintptr_t
+
+cdef extern from "_net.h" nogil:
+    int poolio_address_family(const poolio_address *address)
+    const char *poolio_address_host(const poolio_address *address, int *size)
+    unsigned int poolio_address_port(const poolio_address *address)
+    unsigned int poolio_address_flow(const poolio_address *address)
+    unsigned int poolio_address_scope(const poolio_address *address)
+    bint poolio_same_address(const poolio_address *one, const poolio_address *other)
+    unsigned int poolio_address_hash(const poolio_address *address)
+    bint poolio_numeric_address(poolio_address *address, int family, const char *host, unsigned int port)
+
+cdef enum:
+    RECENT = 1024           # addresses, 40 bytes each; with their tuples at most 200 KiB
+
+cdef struct Known:
+    poolio_address address
+    PyObject *written       # a reference of its own; NULL: free
+
+cdef Known known[RECENT]
+cdef unsigned short by_tuple[RECENT]
+
+
+cdef object address_of(const poolio_address *address):
+    cdef int size
+    family = poolio_address_family(address)
+    if family != AF_INET and family != AF_INET6:
+        return None
+    cdef const char *host = poolio_address_host(address, &size)
+    pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
+    if family == AF_INET:
+        return pair
+    scope = poolio_address_scope(address)
+    if scope:
+        pair = f"{pair[0]}%{_interface(scope)}", pair[1]
+    return *pair, poolio_address_flow(address), scope
+
+
+cdef object _interface(unsigned int scope):
+    try:
+        return socket.if_indextoname(scope)
+    except OSError:
+        return scope                # it has gone meanwhile
+
+
+cdef object recent_address(const poolio_address *address):
+    cdef unsigned int index = poolio_address_hash(address) % RECENT
+    if known[index].written != NULL and poolio_same_address(&known[index].address, address):
+        return <object>known[index].written
+    written = address_of(address)
+    if written is not None:
+        _remember(address, written)
+    return written
+
+
+cdef bint read_address(object written, int family, poolio_address *address) except -1:
+    cdef unsigned int index = by_tuple[_place(written)]
+    if known[index].written == <PyObject *>written and poolio_address_family(&known[index].address) == family:
+        address[0] = known[index].address
+        return True
+    if not _parse(written, family, address):
+        return False
+    if family == AF_INET and written == address_of(address):
+        _remember(address, written)         # who receives from there may be given it too
+    return True
+
+
+cdef bint _parse(written, int family, poolio_address *address) except -1:
+    """Only what is written in plain numbers: ("127.0.0.1", 53), ("::1", 53), ("::1", 53, 0, 0)."""
+    if not PyTuple_CheckExact(written) or not (family == AF_INET or family == AF_INET6):
+        return False
+    if PyTuple_GET_SIZE(written) != 2 and (family == AF_INET or written[2:] != (0, 0)):
+        return False
+    host, port = written[0], written[1]
+    if type(host) is not str or type(port) is not int or not 0 <= port <= 65535:
+        return False
+    return poolio_numeric_address(address, family, PyUnicode_AsUTF8(host), port)
+
+
+cdef void _remember(const poolio_address *address, written) noexcept:
+    cdef unsigned int index = poolio_address_hash(address) % RECENT
+    cdef PyObject *before = known[index].written
+    Py_INCREF(written)
+    known[index].address = address[0]
+    known[index].written = <PyObject *>written
+    by_tuple[_place(written)] = <unsigned short>index
+    Py_XDECREF(before)
+
+
+cdef inline unsigned int _place(written) noexcept:
+    return <unsigned int>((<uintptr_t><PyObject *>written >> 4) % RECENT)
