@@ -22,9 +22,10 @@ if VARIANT not in VARIANTS:
 
 MODULES = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "selector", "protocol", "framed",
-    "waiter", "reader", "writer",
+    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "inbox", "datagram",
+    "selector", "protocol", "framed", "waiter", "reader", "writer",
 )
+HEADERS = [f"poolio/_{name}.h" for name in ("memory", "numbers", "search", "objects", "net", "datagram")]
 CHECKED = VARIANT not in ("release", "portable")
 
 DIRECTIVES = {
@@ -64,7 +65,7 @@ setup(
             Extension(
                 f"poolio.{name}",
                 [f"poolio/{name}.pyx"],
-                depends=[f"poolio/{name}.h" for name in ("_memory", "_numbers", "_search", "_objects", "_net")],
+                depends=HEADERS,
                 include_dirs=["poolio"],
                 define_macros=MACROS,
                 extra_compile_args=COMPILE + (SEEN if name in FUZZED else []),

@@ -5,6 +5,8 @@ from _typeshed import ReadableBuffer
 
 from poolio.buffer import Buffer
 from poolio.chain import Chain
+from poolio.datagram import DatagramStatistics
+from poolio.datagrams import DatagramProtocol, create_datagram_endpoint
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
 from poolio.framed import FramedProtocol
 from poolio.framing import Codec, Delimited, FixedSize, LengthPrefixed, Varint
@@ -29,6 +31,8 @@ __all__ = [
     "BufferReleased",
     "Chain",
     "Codec",
+    "DatagramProtocol",
+    "DatagramStatistics",
     "Delimited",
     "EventLoop",
     "FixedSize",
@@ -50,6 +54,7 @@ __all__ = [
     "alloc_unsafe",
     "concat",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "create_unix_connection",
     "create_unix_server",

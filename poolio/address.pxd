@@ -10,6 +10,8 @@ cdef extern from "_net.h" nogil:
 cdef object address_of(const poolio_address *address)
 # The same, which may be one that was written before
 cdef object recent_address(const poolio_address *address)
-# The address that Python has written so, for a socket of this family. False: only the socket module can tell, as it has
-# a name in it, or is none
+# The address that Python has written so, for a socket of this family. False: only the socket module can tell, as there
+# is a name in it, or it is none
 cdef bint read_address(object written, int family, poolio_address *address) except -1
+# TypeError or ValueError if no socket of this family can have such an address, whatever names resolve to
+cdef int check_address(object written, int family) except -1

@@ -11,6 +11,7 @@ identity of the tuple:
 What is asked for again is there still unless another address with the same hash came between; nothing is searched.
 """
 
+import os
 import socket
 
 from cpython.object cimport PyObject
@@ -31,6 +32,7 @@ cdef extern from "_net.h" nogil:
 
 cdef enum:
     RECENT = 1024           # addresses, 40 bytes each; with their tuples at most 200 KiB
+    LAST_PORT = 65535
 
 cdef struct Known:
     poolio_address address
@@ -49,17 +51,7 @@ cdef object address_of(const poolio_address *address):
     pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
     if family == AF_INET:
         return pair
-    scope = poolio_address_scope(address)
-    if scope:
-        pair = f"{pair[0]}%{_interface(scope)}", pair[1]
-    return *pair, poolio_address_flow(address), scope
-
-
-cdef object _interface(unsigned int scope):
-    try:
-        return socket.if_indextoname(scope)
-    except OSError:
-        return scope                # it has gone meanwhile
+    return *pair, poolio_address_flow(address), poolio_address_scope(address)
 
 
 cdef object recent_address(const poolio_address *address):
@@ -91,9 +83,26 @@ cdef bint _parse(written, int family, poolio_address *address) except -1:
     if PyTuple_GET_SIZE(written) != 2 and (family == AF_INET or written[2:] != (0, 0)):
         return False
     host, port = written[0], written[1]
-    if type(host) is not str or type(port) is not int or not 0 <= port <= 65535:
+    if type(host) is not str or type(port) is not int or not 0 <= port <= LAST_PORT or "\0" in host:
         return False
     return poolio_numeric_address(address, family, PyUnicode_AsUTF8(host), port)
+
+
+cdef int check_address(written, int family) except -1:
+    if family != AF_INET and family != AF_INET6:
+        if not isinstance(written, (str, bytes, os.PathLike)):
+            raise TypeError(f"the address of a unix socket is a path, not {written!r}")
+        return 0
+    if not isinstance(written, tuple) or len(written) < 2 or len(written) > (2 if family == AF_INET else 4):
+        raise TypeError(f"an address is a tuple (host, port{'' if family == AF_INET else '[, flow[, scope]]'}), "
+                        f"not {written!r}")
+    if not isinstance(written[0], (str, bytes, bytearray)) or not isinstance(written[1], int):
+        raise TypeError(f"an address has a host in text and a port in numbers, not {written!r}")
+    if not 0 <= written[1] <= LAST_PORT:
+        raise ValueError(f"a port is 0 to {LAST_PORT}, not {written[1]}")
+    if ("\0" if isinstance(written[0], str) else b"\0") in written[0]:
+        raise ValueError(f"a host has no zero byte: {written[0]!r}")
+    return 0
 
 
 cdef void _remember(const poolio_address *address, written) noexcept:

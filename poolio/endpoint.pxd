@@ -16,6 +16,7 @@ cdef enum State:
     CLOSING = 128               # close() or abort(): nothing more is read, the queue is still sent
     LOST = 256                  # connection_lost() is scheduled: nothing more is sent
     SHORT = 512                 # the pool has no memory to read into; the ReadSlab tells when it has
+    RESTS = 1024                # BLOCKED, whatever epoll says: a timer tries again
 
 
 cdef class Endpoint(Source):
@@ -43,9 +44,9 @@ cdef class Endpoint(Source):
     # Send what waits for the end of a callback
     cdef int send_cork(self) except -1
     # Forget what is still to be sent
-    cdef void clear_queue(self) noexcept
+    cdef void drop_queue(self) noexcept
     # Bytes of this pool that wait here, to be sent or to be read
-    cdef Py_ssize_t held_from(self, Pool pool) except -1
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1
     # Another protocol comes, or none: forget what was found out about this one
     cdef object forget_protocol(self)
     # connection_lost() was called, the socket is closed

@@ -1,4 +1,4 @@
-"""Owns what all of poolio's transports are: a socket with a protocol. Beginning, pausing, water marks, the end, addresses.
+"""Owns what all of poolio's transports are: a socket with a protocol. Beginning, pausing, water marks, the end.
 
 Refuses to know how data is received and sent: transport (streams) and datagram do, which are its subclasses. Called by
 them, and by protocols with what asyncio's transports have in common.
@@ -57,10 +57,10 @@ cdef class Endpoint(Source):
     cdef int send_cork(self) except -1:
         return 0
 
-    cdef void clear_queue(self) noexcept:
+    cdef void drop_queue(self) noexcept:
         pass
 
-    cdef Py_ssize_t held_from(self, Pool pool) except -1:
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
         return 0
 
     cdef object forget_protocol(self):
@@ -118,7 +118,7 @@ cdef class Endpoint(Source):
         cdef unsigned int events = 0
         if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END | SHORT) == HAS_BEGUN:
             events = EPOLLIN
-        if self.state & BLOCKED:
+        if self.state & (BLOCKED | RESTS) == BLOCKED:
             events |= EPOLLOUT
         return self.reactor.set_interest(self, events)
 
@@ -204,7 +204,7 @@ cdef class Endpoint(Source):
         self.send_cork()
         if self.state & LOST:
             return
-        self.clear_queue()
+        self.drop_queue()
         self.state &= ~<unsigned int>BLOCKED
         self.state |= CLOSING
         self.update_interest()
@@ -242,7 +242,7 @@ cdef class Endpoint(Source):
         if self.fd < 0:
             return
         self._remember_addresses()
-        self.clear_queue()
+        self.drop_queue()
         fd, self.fd = self.fd, -1
         if self.sock is not None:
             self.sock.close()

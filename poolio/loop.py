@@ -1,9 +1,9 @@
 """Owns poolio's place in asyncio: its transports under asyncio's connecting and serving code, and poolio.EventLoop.
 
 Refuses to know how data moves (transport, listener, reactor). Timers, signals, subprocesses, executors, name
-resolution, pipes and datagrams stay the standard library's; so does TLS, over poolio's transports.
+resolution and pipes stay the standard library's; so does TLS, over poolio's transports.
 
-asyncio's selector loop makes transports in one place and accepts in another. Wires replaces these two, on
+asyncio's selector loop makes transports in two places and accepts in a third. Wires replaces these, on
 
     EventLoop       the standard loop itself, with poolio's selector
     BorrowedLoop    asyncio's connecting and serving code for a loop that is somebody else's (asyncio's own, uvloop):
@@ -16,10 +16,12 @@ from asyncio import sslproto
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from poolio.datagram import open_datagram_transport
+from poolio.endpoint import Endpoint
 from poolio.listener import Listener
 from poolio.reactor import Reactor, reactor_of
 from poolio.selector import Selector
-from poolio.transport import StreamTransport, open_transport
+from poolio.transport import open_transport
 
 __all__ = ["BorrowedLoop", "EventLoop", "new_event_loop", "run"]
 
@@ -82,6 +84,9 @@ class Wires(asyncio.SelectorEventLoop):
         open_transport(self._reactor, rawsock, tls, None, extra, server)
         return tls._app_transport
 
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):  # type: ignore
+        return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
+
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
         return TLSProtocol(self._loop_of_transports(), *arguments, **options)
 
@@ -141,7 +146,7 @@ class EventLoop(Wires):
     def _ensure_fd_no_transport(self, fd):  # type: ignore
         super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
         transport = self._reactor.source_at(fd if isinstance(fd, int) else int(fd.fileno()))
-        if isinstance(transport, StreamTransport):
+        if isinstance(transport, Endpoint):
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
 
 

@@ -93,7 +93,7 @@ class Server(base_events.Server):
                 await waiter
 
 
-def _wires() -> Wires:
+def wires_of_running_loop() -> Wires:
     loop = asyncio.get_running_loop()
     return loop if isinstance(loop, EventLoop) else BorrowedLoop(loop)
 
@@ -103,7 +103,7 @@ async def create_server(
     start_serving: bool = True, **options: Any,
 ) -> Server:
     """Serve TCP, or TLS with `ssl=`: as `loop.create_server()`, with its options."""
-    wires = _wires()
+    wires = wires_of_running_loop()
     return await _serve(wires, await wires.create_server(
         protocol_factory, host, port, start_serving=False, **options), start_serving)
 
@@ -113,7 +113,7 @@ async def create_unix_server(
     start_serving: bool = True, **options: Any,
 ) -> Server:
     """Serve a unix socket: as `loop.create_unix_server()`, with its options."""
-    wires = _wires()
+    wires = wires_of_running_loop()
     return await _serve(wires, await wires.create_unix_server(
         protocol_factory, path, start_serving=False, **options), start_serving)
 
@@ -129,18 +129,18 @@ async def create_connection(
     protocol_factory: Callable[[], P], host: str | None = None, port: int | None = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
     """Connect over TCP, or TLS with `ssl=`: as `loop.create_connection()`, with its options."""
-    return await _wires().create_connection(protocol_factory, host, port, **options)  # type: ignore[arg-type]
+    return await wires_of_running_loop().create_connection(protocol_factory, host, port, **options)  # type: ignore[arg-type]
 
 
 async def create_unix_connection(
     protocol_factory: Callable[[], P], path: Any = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
     """Connect to a unix socket: as `loop.create_unix_connection()`, with its options."""
-    return await _wires().create_unix_connection(protocol_factory, path, **options)
+    return await wires_of_running_loop().create_unix_connection(protocol_factory, path, **options)
 
 
 async def start_tls(
     transport: asyncio.Transport, protocol: asyncio.BaseProtocol, sslcontext: SSLContext, **options: Any,
 ) -> asyncio.Transport | None:
     """Upgrade a connection on poolio's transport to TLS: as `loop.start_tls()`, with its options, on any loop."""
-    return await _wires().start_tls(transport, protocol, sslcontext, **options)
+    return await wires_of_running_loop().start_tls(transport, protocol, sslcontext, **options)

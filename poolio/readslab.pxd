@@ -37,6 +37,10 @@ cdef class ReadSlab:
     cdef Buffer commit(self, Reservation room, Py_ssize_t size)
     # For who receives at once, between two steps of Python: the room is nobody's until take(). room_in() first
     cdef Buffer take(self, Py_ssize_t size)
+    # The same in two steps, for many at once: carve, for as many allocations as are going to be made, and when they are
+    # there, look after the timer. `extent`: as far as the room was written to
+    cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t holders) noexcept
+    cdef object look_after_timer(self)
     cdef void leave(self) noexcept
     cdef bint make_room(self) except -1
     cdef object wait_for_room(self, waiter)

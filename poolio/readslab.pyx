@@ -148,20 +148,37 @@ cdef class ReadSlab:
     cdef Buffer take(self, Py_ssize_t size):
         """The Buffer of the first `size` bytes of the room: 1 to its length."""
         cdef Buffer buf
-        cdef Slab *slab = self.slab
-        cdef char *memory = slab.memory + slab.top
-        slab.live += 1
-        slab.top += aligned(size)
-        poolio_poison(memory + size, <size_t>(slab.capacity - (memory - slab.memory) - size))
-        if slab.top > self.written:
-            self.written = slab.top
-            if slab.top > slab.dirty and self.pool.zeroing_mode != ON_RELEASE:
-                slab.dirty = slab.top
+        cdef char *memory = self.slab.memory + self.slab.top
+        cdef Slab *slab = self.claim(size, size, 1)
         if self.pool.slab_count == 1 or self.timer is not None:
             return <Buffer>new_holder(<Pool><PyObject *>self.pool, slab, memory, size)
         buf = <Buffer>new_holder(self.pool, slab, memory, size)
         self._trim_later()                        # other people's code: everything is in its place by now
         return buf
+
+    cdef inline Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t holders) noexcept:
+        """Carve the first `size` bytes of the room for so many allocations; of each, leave_slab() if it is not made.
+
+        Beyond them, up to `extent`, the room was written to: what stands there is wiped (on_release) or marked.
+        """
+        cdef Slab *slab = self.slab
+        cdef char *memory = slab.memory + slab.top
+        extent += slab.top
+        slab.live += holders
+        slab.top += aligned(size)
+        if self.pool.zeroing_mode == ON_RELEASE:
+            if slab.memory + extent > memory + size:
+                wipe_range(memory + size, slab.memory + extent - memory - size)
+        elif extent > slab.dirty:
+            slab.dirty = extent
+        poolio_poison(memory + size, <size_t>(slab.capacity - (memory - slab.memory) - size))
+        if extent > self.written:
+            self.written = extent
+        return slab
+
+    cdef object look_after_timer(self):
+        if self.timer is None and self.pool.slab_count > 1:
+            self._trim_later()
 
     cdef void leave(self) noexcept:
         """Nothing came: the room is closed again."""

@@ -230,14 +230,14 @@ cdef class StreamTransport(Endpoint):
             return False
         for source in self.reactor.sources:
             if isinstance(source, Endpoint):
-                held = (<Endpoint>source).held_from(self.slab.pool)
+                held = (<Endpoint>source).holds_from(self.slab.pool)
                 if held > most_held:
                     most = <Endpoint>source
                     most_held = held
         most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
         return True
 
-    cdef Py_ssize_t held_from(self, Pool pool) except -1:
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be read."""
         cdef Py_ssize_t held = held_from(&self.queue, pool)
         if isinstance(self.protocol, Receiver):
@@ -251,7 +251,7 @@ cdef class StreamTransport(Endpoint):
     cdef Py_ssize_t refused_bytes(self) noexcept:
         return self.queue.size if self.state & BLOCKED else 0
 
-    cdef void clear_queue(self) noexcept:
+    cdef void drop_queue(self) noexcept:
         clear_queue(&self.queue)
 
     def write(self, data):

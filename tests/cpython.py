@@ -1,6 +1,7 @@
 """CPython's own asyncio tests on poolio.EventLoop: does anything fail that passes on the standard loop?
 
-    cpython.py [MODULE...]         run on both loops, compare; status 1 if poolio.EventLoop fails where asyncio does not
+    cpython.py [MODULE...]         run on both loops, compare; status 1 if poolio.EventLoop fails where asyncio doesn't.
+                                   MODULE:WORD runs only the tests with this word in their names
     cpython.py --loop NAME MODULE  run one module on one loop ("asyncio" or "poolio"), print its results as JSON
 
 The tests are those of the interpreter that runs this (its `test` package). Wherever they make a loop, directly or by
@@ -19,7 +20,7 @@ import unittest
 
 MODULES = (
     "test_events", "test_streams", "test_buffered_proto", "test_sock_lowlevel", "test_sendfile", "test_server",
-    "test_sslproto", "test_unix_events",
+    "test_sslproto", "test_unix_events", "test_base_events:datagram",
 )
 DEADLINE_SECONDS = 280
 
@@ -44,8 +45,11 @@ def install_poolio():
 
 def run_module(loop, name):
     made = install_poolio() if loop == "poolio" else None
+    name, _, word = name.partition(":")
     module = importlib.import_module(f"test.test_asyncio.{name}")
-    suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{word}*"] if word else None
+    suite = loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(stream=sys.stderr, verbosity=2).run(suite)
     return {
         "run": result.testsRun,

@@ -15,10 +15,10 @@ SOURCES = ROOT / "poolio"
 GROUND = ("errors", "debug")
 ORDER = (
     "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "selector", "protocol", "framed",
-    "waiter", "reader", "writer",
+    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "inbox", "datagram",
+    "selector", "protocol", "framed", "waiter", "reader", "writer",
 )
-DOOR = ("loop", "net", "streams", "echo")
+DOOR = ("loop", "net", "datagrams", "streams", "echo")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",
