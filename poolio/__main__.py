@@ -15,7 +15,7 @@ from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_S
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 NEEDED = ("rich", "matplotlib", "uvloop", "rloop")
-PARTS = ("--throughput", "--streams", "--instructions", "--latency", "--allocation", "--operations")
+PARTS = ("--throughput", "--streams", "--datagrams", "--instructions", "--latency", "--allocation", "--operations")
 VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 

@@ -6,9 +6,13 @@ Sources of poolio act inside select(), and while only they are ready select() wa
 to the loop's Python. It goes back as soon as the loop has something to do: a descriptor of its own is ready (also the
 one by which other threads and signals wake it), a callback was scheduled, it was stopped, a timer is due; and after
 STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
+
+Callbacks that were scheduled before select() come before what has arrived, as on asyncio: who awaits a connection can
+set up its protocol before the first data. So while the loop has any, select() only adds a callback of its own to them.
 """
 
 import selectors
+from asyncio import Handle
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
@@ -47,6 +51,7 @@ cdef class SelectorCore:
     cdef readonly Reactor reactor
     cdef object loop
     cdef object callbacks       # of the loop, that are to be run next
+    cdef object own_callback    # runs _handle_ready()
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
     cdef list ready
@@ -61,6 +66,7 @@ cdef class SelectorCore:
         """Drive the reactor of this loop, which has this selector."""
         self.loop = loop
         self.callbacks = loop._ready
+        self.own_callback = Handle(self._handle_ready, (), loop)
         adopt(self.reactor, loop)
 
     def fileno(self):
@@ -116,13 +122,17 @@ cdef class SelectorCore:
         self.reactor.close()
         self.watched.clear()
         self.keys.clear()
-        self.loop = self.callbacks = None
+        self.loop = self.callbacks = self.own_callback = None
 
     def select(self, timeout=None):
         """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
-        cdef double now = poolio_now()
-        cdef double leave = now + STAY_SECONDS
-        cdef double deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
+        cdef double now, leave, deadline
+        if self.loop is not None and PyObject_Size(self.callbacks) > 0:
+            self.callbacks.append(self.own_callback)
+            return []
+        now = poolio_now()
+        leave = now + STAY_SECONDS
+        deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
         self.ready = []
         while True:
             self.reactor.handle_ready(_milliseconds(deadline - now))
@@ -138,6 +148,16 @@ cdef class SelectorCore:
             now = poolio_now()
             if now >= deadline or now >= leave:
                 break
+        return self._take_ready()
+
+    def _handle_ready(self):
+        """What has arrived while the loop had callbacks to run."""
+        if self.loop is not None:
+            self.ready = []
+            self.reactor.handle_ready(0)
+            self.loop._process_events(self._take_ready())
+
+    cdef list _take_ready(self):
         ready, self.ready = self.ready, []
         return [pair for pair in map(self._still_ready, ready) if pair is not None]
 

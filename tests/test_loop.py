@@ -348,30 +348,46 @@ def receive_all(peer):
     return bytes(got)
 
 
-def test_subprocess_pipes_and_datagrams_stay_the_standard_librarys():
+def test_subprocess_and_pipes_stay_the_standard_librarys():
     async def main():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "print(input()[::-1])", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate(b"abc\n")
         assert (output, process.returncode) == (b"cba\n", 0)
 
-        loop = asyncio.get_running_loop()
-        got = loop.create_future()
-
-        class Datagrams(asyncio.DatagramProtocol):
-            def datagram_received(self, data, address):
-                got.set_result(data)
-
-        receiver, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
-        sender, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=receiver.get_extra_info("sockname"))
-        sender.sendto(b"datagram")
-        assert await got == b"datagram"
-        sender.close()
-        receiver.close()
-        await asyncio.sleep(0)
-        assert await loop.getaddrinfo("127.0.0.1", 80)
+        assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
     run(main)
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, poolio.new_event_loop], ids=["asyncio", "poolio"])
+def test_callbacks_scheduled_before_data_arrives_run_before_it(factory):
+    """Of every kind: data for a transport, and a descriptor of the loop's own."""
+    async def main():
+        loop = asyncio.get_running_loop()
+        order = []
+
+        class Recording(asyncio.Protocol):
+            def data_received(self, data):
+                order.append("data")
+
+        ours, peer = socket.socketpair()
+        watched, other = socket.socketpair()
+        with peer, watched, other:
+            transport, _ = await loop.create_connection(Recording, sock=ours)
+            loop.add_reader(watched, lambda: (order.append("readable"), loop.remove_reader(watched)))
+            await asyncio.sleep(0.01)
+            peer.send(b"data")
+            other.send(b"data")
+            loop.call_soon(order.append, "callback")
+            async with asyncio.timeout(5):
+                while len(order) < 3:
+                    await asyncio.sleep(0)
+            transport.close()
+            await asyncio.sleep(0)
+        assert order[0] == "callback"
+        assert sorted(order[1:]) == ["data", "readable"]
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 def test_add_reader_on_a_transports_descriptor_is_refused():
