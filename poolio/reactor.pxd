@@ -9,6 +9,11 @@ cdef extern from "_net.h" nogil:
         EPOLLOUT
         EPOLLERR
         EPOLLHUP
+    ctypedef struct poolio_event:
+        unsigned int events
+
+cdef enum:
+    BATCH = 256             # events of one pass, 3 KiB; more are reported by the next one
 
 
 cdef class Source:
@@ -39,10 +44,17 @@ cdef class Reactor:
     # while a callback runs: whose it is. It looks after itself; other sources that have to do something are dirty
     cdef PyObject *current         # borrowed; NULL: none runs
     cdef Source dirty
+    # what look() has found and handle_seen() has not handled yet
+    cdef poolio_event seen[BATCH]
+    cdef int seen_count
 
     cdef int set_interest(self, Source source, unsigned int events) except -1
     cdef int end_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
+    cdef int look(self) except -1
+    cdef int handle_seen(self) except -1
+    cdef int _waited(self, int count) except -1
+    cdef int _handle(self, poolio_event *events, int count) except -1
     cdef object close(self)
 
 

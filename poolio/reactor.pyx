@@ -28,14 +28,13 @@ from weakref import WeakSet, WeakValueDictionary
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
 from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     Py_ssize_t PyList_GET_SIZE(PyObject *items)
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index)
 
 cdef extern from "_net.h" nogil:
-    ctypedef struct poolio_event:
-        unsigned int events
     int poolio_epoll_create()
     int poolio_epoll_set(int epoll, int fd, unsigned int before, unsigned int after, uint64_t data)
     int poolio_epoll_wait(int epoll, poolio_event *events, int count, int milliseconds)
@@ -43,7 +42,6 @@ cdef extern from "_net.h" nogil:
     int poolio_close(int fd)
 
 cdef enum:
-    BATCH = 256             # events of one pass: 3 KiB of stack; more are reported by the next one
     # On a loop that is not ours, passes for each time that it finds us readable. A turn of asyncio's own loop costs
     # 10,000 to 20,000 instructions, which more passes share; other callbacks of the loop wait for as many.
     ROUNDS = 4
@@ -99,6 +97,7 @@ cdef class Reactor:
                 if source is not None:
                     (<Source>source).interest = 0
             self.sources = []
+            self.seen_count = 0
             poolio_close(self.epoll_fd)
             self.epoll_fd = -1
 
@@ -145,21 +144,40 @@ cdef class Reactor:
     cdef int handle_ready(self, int milliseconds) except -1:
         """One pass: wait, then let each ready source act. Returns how many events there were."""
         cdef poolio_event events[BATCH]
-        cdef uint64_t data
-        cdef Py_ssize_t fd
-        cdef unsigned int ready
-        cdef int count, i
-        cdef Source source
+        cdef int count
         if milliseconds == 0:
             count = poolio_epoll_wait(self.epoll_fd, events, BATCH, 0)
         else:
             with nogil:
                 count = poolio_epoll_wait(self.epoll_fd, events, BATCH, milliseconds)
-        if count < 0:
-            if count == -EINTR:
-                return PyErr_CheckSignals()
-            raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
-        i = 0
+        return self._handle(events, self._waited(count))
+
+    cdef int look(self) except -1:
+        """What is ready now, for handle_seen(); how many events. Other sources than they are for may come meanwhile."""
+        self.seen_count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
+        return self.seen_count
+
+    cdef int handle_seen(self) except -1:
+        """Let each source act that was ready when look() was called."""
+        cdef poolio_event events[BATCH]
+        cdef int count = self.seen_count
+        self.seen_count = 0
+        memcpy(events, self.seen, <size_t>count * sizeof(poolio_event))
+        return self._handle(events, count)
+
+    cdef int _waited(self, int count) except -1:
+        if count >= 0:
+            return count
+        if count == -EINTR:
+            return PyErr_CheckSignals()
+        raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
+
+    cdef int _handle(self, poolio_event *events, int count) except -1:
+        cdef uint64_t data
+        cdef Py_ssize_t fd
+        cdef unsigned int ready
+        cdef int i = 0
+        cdef Source source
         while i < count:             # again after each source that failed
             try:
                 while i < count:
@@ -215,6 +233,7 @@ cdef class Reactor:
                 (<Source>source).interest = 0
         self.sources = []
         self.dirty = None
+        self.seen_count = 0
         self.epoll_fd = -1
         self.epoll_fd = _new_epoll()
 

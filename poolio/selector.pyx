@@ -7,8 +7,9 @@ to the loop's Python. It goes back as soon as the loop has something to do: a de
 one by which other threads and signals wake it), a callback was scheduled, it was stopped, a timer is due; and after
 STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
 
-Callbacks that were scheduled before select() come before what has arrived, as on asyncio: who awaits a connection can
-set up its protocol before the first data. So while the loop has any, select() only adds a callback of its own to them.
+Callbacks that were scheduled before select() come before what it has found, as on asyncio: who awaits a connection can
+set up its protocol before the first data. So while the loop has any, select() only looks, and what is ready acts in a
+callback of the selector's own, behind them.
 """
 
 import selectors
@@ -51,7 +52,7 @@ cdef class SelectorCore:
     cdef readonly Reactor reactor
     cdef object loop
     cdef object callbacks       # of the loop, that are to be run next
-    cdef object own_callback    # runs _handle_ready()
+    cdef object own_callback    # runs _handle_seen()
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
     cdef list ready
@@ -66,7 +67,7 @@ cdef class SelectorCore:
         """Drive the reactor of this loop, which has this selector."""
         self.loop = loop
         self.callbacks = loop._ready
-        self.own_callback = Handle(self._handle_ready, (), loop)
+        self.own_callback = Handle(self._handle_seen, (), loop)
         adopt(self.reactor, loop)
 
     def fileno(self):
@@ -128,7 +129,8 @@ cdef class SelectorCore:
         """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
         cdef double now, leave, deadline
         if self.loop is not None and PyObject_Size(self.callbacks) > 0:
-            self.callbacks.append(self.own_callback)
+            if self.reactor.look() > 0:
+                self.callbacks.append(self.own_callback)
             return []
         now = poolio_now()
         leave = now + STAY_SECONDS
@@ -150,11 +152,11 @@ cdef class SelectorCore:
                 break
         return self._take_ready()
 
-    def _handle_ready(self):
-        """What has arrived while the loop had callbacks to run."""
+    def _handle_seen(self):
+        """What select() had found when the loop had callbacks to run."""
         if self.loop is not None:
             self.ready = []
-            self.reactor.handle_ready(0)
+            self.reactor.handle_seen()
             self.loop._process_events(self._take_ready())
 
     cdef list _take_ready(self):
