@@ -17,8 +17,9 @@
    A flood has two states, and each keeps itself up. A server that sleeps must be woken, which slows the sender down, so
    the server is soon asleep again, and takes what comes in ones and twos. A server that has fallen behind is not woken,
    the sender is faster than it, and it always finds as many as it can take. Which of them a window has is chance, and
-   for batches it is half of the cost. So floods and trains begin their windows with a backlog, sent while the server is
-   stopped with SIGSTOP: that is the second state. A server that keeps up is what pacedN shows.
+   for batches it is half of the cost. So a flood is a row of backlogs, each sent while the server is stopped with
+   SIGSTOP: that is the second state, whatever the sender's speed. Trains, which are sent faster than any server takes
+   them one by one, begin with a backlog and go on. A server that keeps up is what pacedN shows.
 
    At the end what was sent and has not come must be what the kernel has counted as dropped (of a train that it had not
    yet cut up it counts one); without drops the sum must be right; the last datagram must be whole in any case. In flows
@@ -347,14 +348,18 @@ static void check(const Answer *answer, uint64_t drops)
 
 static void run_window(uint64_t length, pid_t pid)
 {
-    if (kind == FLOOD || kind == TRAINS)
-        make_backlog(pid);
+    uint64_t end = now_ns() + length;
     if (kind == FLOWS)
-        converse(now_ns() + length);
+        converse(end);
     else if (kind == PACED)
-        pace(now_ns() + length);
+        pace(end);
     else
-        flood(now_ns() + length);
+        do {
+            make_backlog(pid);
+            if (kind == TRAINS)
+                flood(end);
+            wait_until_drained();
+        } while (now_ns() < end);
 }
 
 /* The server sleeps when its clock is read, or is about to: /proc/PID/schedstat is as good here. */

@@ -131,6 +131,13 @@ static inline int poolio_batch_sender(const poolio_batch *batch, int i, poolio_a
         *path_length = (ptrdiff_t)strnlen(*path, (size_t)*path_length);
     return 0;
 }
+/* Has message i come from the same IP address as the one before it? */
+static inline int poolio_batch_same_sender(const poolio_batch *batch, int i)
+{
+    socklen_t length = batch->heads[i].msg_hdr.msg_namelen;
+    return i > 0 && length >= sizeof(struct sockaddr_in) && length == batch->heads[i - 1].msg_hdr.msg_namelen &&
+           memcmp(&batch->names[i].of, &batch->names[i - 1].of, length) == 0;
+}
 /* Memory that is zero until it is written to, and takes no room until then. */
 static inline char *poolio_overflow_map(void)
 {
@@ -240,6 +247,7 @@ typedef struct { const char *data; size_t size; const poolio_address *address; }
 #define poolio_batch_is_cut(batch, i) (0)
 #define poolio_batch_train(batch, i, drops) ((ptrdiff_t)0)
 #define poolio_batch_sender(batch, i, address, path, path_length) (*(path) = "", *(path_length) = 0, 0)
+#define poolio_batch_same_sender(batch, i) (0)
 #define poolio_overflow_map() ((char *)0)
 #define poolio_overflow_forget(memory) ((void)(memory))
 #define poolio_overflow_unmap(memory) ((void)(memory))

@@ -146,6 +146,8 @@ static inline uint32_t poolio_address_hash(const poolio_address *address)
 {
     uint32_t word, hash = 0;
     size_t at;
+    if (address->length == sizeof address->of.v4)
+        return (address->of.v4.sin_addr.s_addr ^ (uint32_t)address->of.v4.sin_port << 16) * 0x9E3779B1u >> 16;
     for (at = 0; at + sizeof word <= address->length; at += sizeof word) {
         memcpy(&word, (const char *)&address->of + at, sizeof word);
         hash = (hash ^ word) * 0x9E3779B1u;

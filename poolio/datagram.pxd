@@ -27,6 +27,7 @@ cdef class DatagramTransport(Endpoint):
     cdef long long sent_bytes
 
     cdef int _receive(self) except -1
+    cdef int _receive_batch(self, list items) except? -4096
     cdef int _deliver(self, list items) except -1
     cdef int _hand_over(self, list items) except -1
     cdef int _hand_over_one(self, data, address) except -1

@@ -61,6 +61,7 @@ cdef extern from "_datagram.h" nogil:
     int poolio_drops(int fd, unsigned int *drops)
 
 cdef enum:
+    ENOUGH = 128                # datagrams for one pass, of one endpoint: more wait for the next, as others do
     FIRST_SLOT = 2048           # bytes of room for a datagram before any has come: over an Ethernet frame
     DATAGRAM_HEADER = 8         # bytes that the queue counts for each datagram, as asyncio does since 3.13
 
@@ -131,28 +132,38 @@ cdef class DatagramTransport(Endpoint):
         return self.fail(exc, "Fatal error on datagram transport")
 
     cdef int _receive(self) except -1:
-        cdef Py_ssize_t size
-        cdef char *room
-        cdef int count
+        """Receive until there is no more, or enough for one pass; then hand over, once."""
+        cdef list items = []
+        cdef int count = 0
         if self.wants == UNKNOWN:
             self._decide()
-        room = room_in(self.slab, &size)
-        if room == NULL:
-            return self.wait_for_room()
-        count = self.inbox.receive(self.fd, room, size, not self.is_udp, &self.received)
-        if count <= 0:
-            self.slab.leave()
-            return 0 if count == -EAGAIN else self._error(-count)
-        if self.wants == BATCHES:
-            items = self.inbox.take_buffers(self.slab, room, &self.received)
-        else:
-            items = self.inbox.take_bytes(self.slab, room, &self.received)
+        while len(items) < ENOUGH:
+            count = self._receive_batch(items)
+            if count < self.inbox.most:
+                break
         errors = self.inbox.take_errors() if self.inbox.errors else ()
         if items:
             self._deliver(items)
         for exc in errors:
             self._tell("error_received", exc)
-        return 0
+        return 0 if count >= 0 or count == -EAGAIN else self._error(-count)
+
+    cdef int _receive_batch(self, list items) except? -4096:
+        """How many messages came, or a negated errno; -EAGAIN also if there is no memory for any."""
+        cdef Py_ssize_t size
+        cdef char *room = room_in(self.slab, &size)
+        cdef int count
+        if room == NULL:
+            self.wait_for_room()
+            return -EAGAIN
+        count = self.inbox.receive(self.fd, room, size, not self.is_udp, &self.received)
+        if count <= 0:
+            self.slab.leave()
+        elif self.wants == BATCHES:
+            self.inbox.take_buffers(items, self.slab, room, &self.received)
+        else:
+            self.inbox.take_bytes(items, self.slab, room, &self.received)
+        return count
 
     cdef int _deliver(self, list items) except -1:
         cdef Py_ssize_t i

@@ -35,6 +35,7 @@ cdef class Inbox:
     cdef char *overflow
     # of the batch in hand
     cdef int count
+    cdef int most               # as many could have come
     cdef Message messages[POOLIO_BATCH]
     cdef Py_ssize_t slot        # bytes of room for each
     cdef Py_ssize_t share       # bytes more in the overflow
@@ -43,10 +44,11 @@ cdef class Inbox:
     cdef list spilled           # copies of those that were longer than their slot, in order
     cdef list errors            # exceptions for error_received()
 
-    # How many messages came, or a negated errno. As many datagrams as there are will be in the list; call one of:
+    # How many messages came, or a negated errno. If there are any, call one of the others, which adds their datagrams to
+    # the list: (Buffer, address), or (bytes, address)
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096
-    cdef list take_buffers(self, ReadSlab reader, char *room, Received *received)
-    cdef list take_bytes(self, ReadSlab reader, char *room, Received *received)
+    cdef int take_buffers(self, list items, ReadSlab reader, char *room, Received *received) except -1
+    cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1
 
     cdef list take_errors(self)
 

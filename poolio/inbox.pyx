@@ -40,6 +40,7 @@ cdef extern from "_datagram.h" nogil:
     Py_ssize_t poolio_batch_size(const poolio_batch *batch, int i)
     bint poolio_batch_is_cut(const poolio_batch *batch, int i)
     Py_ssize_t poolio_batch_train(poolio_batch *batch, int i, unsigned int *drops)
+    bint poolio_batch_same_sender(const poolio_batch *batch, int i)
     bint poolio_batch_sender(
         const poolio_batch *batch, int i, poolio_address *address, const char **path, Py_ssize_t *length)
     char *poolio_overflow_map()
@@ -71,14 +72,15 @@ cdef class Inbox:
             poolio_overflow_unmap(self.overflow)
 
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
-        cdef int most = LOCAL_BATCH if is_local else POOLIO_BATCH
         cdef int used = self.count
         self.spilled.clear()
         self.slot = min(received.expected, size & ~<Py_ssize_t>7)
-        self.share = POOLIO_OVERFLOW // most
+        self.most = LOCAL_BATCH if is_local else POOLIO_BATCH
+        self.share = POOLIO_OVERFLOW // self.most
+        self.most = <int>min(<Py_ssize_t>self.most, size // self.slot)
         self.count = 0
-        used = poolio_batch_receive(&self.batch, used, fd, <int>min(<Py_ssize_t>most, size // self.slot), room,
-                                    <size_t>self.slot, self.overflow, <size_t>self.share)
+        used = poolio_batch_receive(&self.batch, used, fd, self.most, room, <size_t>self.slot, self.overflow,
+                                    <size_t>self.share)
         if used > 0:
             self.count = used
             received.reads += 1
@@ -131,13 +133,14 @@ cdef class Inbox:
         self.spilled.append(copy)
         return 0
 
-    cdef list take_buffers(self, ReadSlab reader, char *room, Received *received):
-        """[(Buffer, address)]: an allocation for each message, slices of it for the datagrams of a train."""
+    cdef int take_buffers(self, list items, ReadSlab reader, char *room, Received *received) except -1:
+        """An allocation for each message, slices of it for the datagrams of a train."""
         cdef Pool pool = reader.pool
-        cdef list items = []
+        cdef Py_ssize_t before = len(items)
         cdef Message *message
         cdef Buffer buf
         cdef int i, made = 0, there = 0
+        address = None
         for i in range(self.count):
             there += self.messages[i].start != NOT_THERE and self.messages[i].length > 0
         cdef Slab *slab = reader.claim(self.end, self.extent, there)
@@ -153,7 +156,8 @@ cdef class Inbox:
                 else:
                     made += 1
                     buf = <Buffer>new_holder(pool, slab, room + message.start, message.length)
-                address = self._sender(i)
+                if not poolio_batch_same_sender(&self.batch, i) or address is None:
+                    address = self._sender(i)
                 received.bytes += message.length
                 if message.train == 0:
                     items.append((buf, address))
@@ -164,9 +168,9 @@ cdef class Inbox:
                 made += 1
                 leave_slab(pool, slab)
             self.spilled.clear()
-        received.datagrams += len(items)
+        received.datagrams += len(items) - before
         reader.look_after_timer()
-        return items
+        return 0
 
     cdef int _cut_up(self, list items, Buffer buf, Message *message, address) except -1:
         cdef Py_ssize_t start = 0
@@ -197,9 +201,9 @@ cdef class Inbox:
                 f"{self.slot + self.share} could be received"))
         return copy
 
-    cdef list take_bytes(self, ReadSlab reader, char *room, Received *received):
-        """[(bytes, address)]."""
-        cdef list items = []
+    cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1:
+        """A copy of each datagram."""
+        cdef Py_ssize_t before = len(items)
         cdef Message *message
         cdef const char *data
         cdef Py_ssize_t start, each
@@ -225,9 +229,9 @@ cdef class Inbox:
         finally:
             leave_slab(reader.pool, slab)
             self.spilled.clear()
-        received.datagrams += len(items)
+        received.datagrams += len(items) - before
         reader.look_after_timer()
-        return items
+        return 0
 
     cdef object _sender(self, int i):
         """Its address as the socket module writes it: None for a unix socket without a path."""
