@@ -141,18 +141,17 @@ static inline int poolio_same_address(const poolio_address *one, const poolio_ad
 {
     return one->length == other->length && memcmp(&one->of, &other->of, one->length) == 0;
 }
-/* Any spread will do: who receives from more addresses than a table holds makes them anew. */
+/* Taken from high bits of the product, which all bits of the address reach: neighbouring ports differ in high ones. */
 static inline uint32_t poolio_address_hash(const poolio_address *address)
 {
-    uint32_t word, hash = 0;
+    uint64_t hash = 0;
+    uint32_t word;
     size_t at;
-    if (address->length == sizeof address->of.v4)
-        return (address->of.v4.sin_addr.s_addr ^ (uint32_t)address->of.v4.sin_port << 16) * 0x9E3779B1u >> 16;
     for (at = 0; at + sizeof word <= address->length; at += sizeof word) {
         memcpy(&word, (const char *)&address->of + at, sizeof word);
-        hash = (hash ^ word) * 0x9E3779B1u;
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
     }
-    return hash ^ hash >> 16;
+    return (uint32_t)(hash >> 40);
 }
 /* Of a host written in numbers; 0 if it is not. */
 static inline int poolio_numeric_address(poolio_address *address, int family, const char *host, unsigned port)

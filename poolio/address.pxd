@@ -13,5 +13,7 @@ cdef object recent_address(const poolio_address *address)
 # The address that Python has written so, for a socket of this family. False: only the socket module can tell, as there
 # is a name in it, or it is none
 cdef bint read_address(object written, int family, poolio_address *address) except -1
+# The same if it was written before, NULL otherwise. LIFETIME: until another function of this module is called
+cdef const poolio_address *known_address(object written, int family) noexcept
 # TypeError or ValueError if no socket of this family can have such an address, whatever names resolve to
 cdef int check_address(object written, int family) except -1

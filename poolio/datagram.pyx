@@ -26,7 +26,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINVAL, EIO, EMSGSIZE, ENOPROTOOPT, EOPNOTSUPP
 
-from poolio.address cimport check_address, poolio_address, read_address
+from poolio.address cimport check_address, known_address, poolio_address, read_address
 from poolio.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.buffer cimport Buffer, slice_of
 from poolio.endpoint cimport BLOCKED, CLOSING, LOST, PAUSED, RESTS, Endpoint, make_known, prepare
@@ -240,7 +240,28 @@ cdef class DatagramTransport(Endpoint):
         Buffer's allocation is frozen from here on, and you may release it at once. What the kernel refuses for now is
         queued; above high water the protocol's pause_writing() is called. Other errors go to error_received().
         """
+        cdef const poolio_address *to
+        cdef Buffer buf
+        cdef Py_ssize_t taken
+        if type(data) is Buffer and self.remote is None and not self.state & (LOST | BLOCKED):
+            buf = <Buffer>data              # mostly: the answer to somebody who has just written
+            to = known_address(addr, self.family)
+            if to != NULL and buf.allocation != NULL:
+                try_freeze(buf)
+                taken = poolio_sendto(self.fd, buf.data, <size_t>buf.length, to)
+                self._count_sent(buf, taken, addr)
+                return
         self._send_data(data, 0, addr)
+
+    cdef inline int _count_sent(self, Buffer buf, Py_ssize_t taken, addr) except -1:
+        if taken >= 0:
+            self.sent += 1
+            self.sent_bytes += taken
+        elif taken == -EAGAIN:
+            self._keep(buf, buf.data, buf.length, 0, addr)
+        else:
+            self._error(<int>-taken)
+        return 0
 
     def send_segmented(self, data, Py_ssize_t size, addr=None):
         """Send datagrams of `size` bytes, 1 to 65,507, cut from `data`; the last one may be shorter.
@@ -268,6 +289,9 @@ cdef class DatagramTransport(Endpoint):
         if not isinstance(item, tuple) or len(item) != 2:
             raise TypeError(f"sendmany() takes pairs (data, addr), not {item!r}")
         data, addr = item
+        if type(data) is Buffer and self.remote is None and known_address(addr, self.family) != NULL:
+            ensure_alive(<Buffer>data)
+            return item
         addr = self._where(addr)
         if addr is not None and not read_address(addr, self.family, &address):
             check_address(addr, self.family)

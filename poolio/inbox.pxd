@@ -44,8 +44,8 @@ cdef class Inbox:
     cdef list spilled           # copies of those that were longer than their slot, in order
     cdef list errors            # exceptions for error_received()
 
-    # How many messages came, or a negated errno. If there are any, call one of the others, which adds their datagrams to
-    # the list: (Buffer, address), or (bytes, address)
+    # How many messages came, or a negated errno. If there are any, call one of the others, which adds their datagrams
+    # to the list: (Buffer, address), or (bytes, address)
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096
     cdef int take_buffers(self, list items, ReadSlab reader, char *room, Received *received) except -1
     cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1
