@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from poolio.buffer import Buffer
+from poolio.datagram import DatagramTransport
 from poolio.net import wires_of_running_loop
 from poolio.pool import Pool, default_pool
 
@@ -27,14 +28,14 @@ class DatagramProtocol(asyncio.DatagramProtocol):
     """
 
     pool: Pool | None = None
-    transport: asyncio.DatagramTransport
+    transport: DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once when the endpoint is open; keeps the transport."""
-        self.transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast(DatagramTransport, transport)
 
     def datagrams_received(self, batch: list[tuple[Buffer, Any]]) -> None:
-        """Called with a list of (Buffer, address), 1 to 32 datagrams or trains. Yours: keep, slice or send them.
+        """Called with a list of (Buffer, address), up to 159 datagrams, more in trains. Yours: keep, slice, send them.
 
         Each Buffer has exactly the datagram's bytes, 0 to 65,535 (from unix sockets up to 512 KiB), in an allocation of
         its own; the datagrams of a train that the kernel has coalesced are slices of one allocation. Addresses are
@@ -49,10 +50,7 @@ class DatagramProtocol(asyncio.DatagramProtocol):
 
 async def create_datagram_endpoint(
     protocol_factory: Callable[[], P], local_addr: Any = None, remote_addr: Any = None, **options: Any,
-) -> tuple[asyncio.DatagramTransport, P]:
-    """Open a UDP or unix datagram socket: as `loop.create_datagram_endpoint()`, with its options, on any loop.
-
-    The transport is a poolio.datagram.DatagramTransport.
-    """
-    return await wires_of_running_loop().create_datagram_endpoint(
+) -> tuple[DatagramTransport, P]:
+    """Open a UDP or unix datagram socket: as `loop.create_datagram_endpoint()`, with its options, on any loop."""
+    return await wires_of_running_loop().create_datagram_endpoint(  # type: ignore[return-value]
         protocol_factory, local_addr, remote_addr, **options)

@@ -116,6 +116,27 @@ def test_proxy_of_a_gibibyte_stays_small(serving):
     assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 32 << 10
 
 
+QUERY = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"      # number, recursion desired, one question
+QUESTION = b"\x06POOLIO\x04test\x00\x00\x01\x00\x01"            # IN A
+
+
+@own_transports
+def test_dns_answers_queries_and_nothing_else(serving):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(30)
+        client.connect(("127.0.0.1", serving(EXAMPLES / "dns.py", "0")))
+        for garbage in (b"", b"\x00", QUERY, QUERY + b"\x40" + bytes(64), QUERY + b"\x01a" * 200,
+                        b"\x12\x34\x81\x00" + QUERY[4:] + QUESTION):
+            client.send(garbage)
+        client.send(QUERY + QUESTION)
+        answer = b"\x12\x34\x85\x00\x00\x01\x00\x01\x00\x00\x00\x00" + QUESTION
+        assert client.recv(512) == answer + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01"
+        client.send(QUERY + b"\x04none" + QUESTION)
+        assert client.recv(512) == b"\x12\x34\x85\x03\x00\x01" + bytes(6) + b"\x04none" + QUESTION
+        client.send(QUERY + b"\x03com\x00\x00\x01\x00\x01")
+        assert client.recv(512)[2:4] == b"\x81\x05"
+
+
 @own_transports
 @pytest.mark.parametrize(("example", "output"), [
     ("rpc.py", r"\[5, 'SLAB', \"KeyError\('divide'\)\"\]\n"),
