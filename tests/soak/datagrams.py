@@ -2,10 +2,10 @@
 
     datagrams.py [COUNT]       10,000,000 by default, half of them plain, half in trains
 
-Another process sends as fast as it can. A datagram is its number, its length and bytes that follow from both, 16 to 1400
-in all. The receiver compares each with what it should be, in order, keeps every thousandth for a while and compares it
-again. At the end: received + dropped by the kernel = sent. Of trains the kernel counts one drop for each that it had not
-cut up yet, so for them: missing <= drops x datagrams in a train. Status 1 if anything is not so.
+Another process sends as fast as it can. A datagram is its number, its length and bytes that follow from both, 16 to
+1400 in all. The receiver compares each with what it should be, in order, keeps every thousandth for a while, compares
+again. At the end: received + dropped by the kernel = sent. Of trains the kernel counts one drop for each that it had
+not cut up yet, so for them: missing <= drops x datagrams in a train. Status 1 if anything is not so.
 """
 
 import asyncio
