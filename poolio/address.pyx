@@ -8,8 +8,8 @@ identity of the tuple:
 
     kernel's form ── hash ──> one of the WAYS from known[i]: address, tuple      tuple ── where it lies ──> by_tuple[j]
 
-A hash that WAYS addresses share already costs the one of them that is next. (With one way 64 flows, of which a few
-always share a hash, paid 90 ns a datagram on average for making those tuples anew.)
+When WAYS addresses share a hash, the next one with it takes the place of one of them. (With one way, of 64 senders a
+few always shared theirs, and made each other's tuples anew.)
 """
 
 import os
