@@ -48,9 +48,10 @@ typedef struct {
     } of;
 } poolio_name;
 
+/* Notes of the kernel: the train's, the drops', and what a socket that somebody has made may have asked for. */
 typedef union {
     struct cmsghdr aligned;
-    char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
+    char bytes[256];
 } poolio_control;
 
 typedef struct {
@@ -70,21 +71,17 @@ static inline void poolio_batch_prepare(poolio_batch *batch)
         head->msg_iov = batch->rooms[i];
         head->msg_iovlen = 2;
         head->msg_name = &batch->names[i].of;
-        head->msg_namelen = sizeof batch->names[i].of;
         head->msg_control = &batch->control[i];
-        head->msg_controllen = sizeof batch->control[i];
     }
 }
-/* How many messages came, at most `count`. What the previous call has changed is set right first: `used` messages. */
-static inline int poolio_batch_receive(poolio_batch *batch, int used, int fd, int count, char *room, size_t slot,
+/* How many messages came, at most `count`. From a local peer no notes are taken: with them come its descriptors. */
+static inline int poolio_batch_receive(poolio_batch *batch, int fd, int count, int is_local, char *room, size_t slot,
                                        char *overflow, size_t share)
 {
     int i, result;
-    for (i = 0; i < used; i++) {
-        batch->heads[i].msg_hdr.msg_namelen = sizeof batch->names[i].of;
-        batch->heads[i].msg_hdr.msg_controllen = sizeof batch->control[i];
-    }
     for (i = 0; i < count; i++) {
+        batch->heads[i].msg_hdr.msg_namelen = sizeof batch->names[i].of;
+        batch->heads[i].msg_hdr.msg_controllen = is_local ? 0 : sizeof batch->control[i];
         batch->rooms[i][0] = (struct iovec){room + (size_t)i * slot, slot};
         batch->rooms[i][1] = (struct iovec){overflow + (size_t)i * share, share};
     }
@@ -99,18 +96,22 @@ static inline int poolio_batch_is_cut(const poolio_batch *batch, int i)
 {
     return (batch->heads[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
 }
-/* The length of each datagram of a train, 0 if it is none; and the socket's count of drops so far, if it was told. */
+/* The length of each datagram of a train, 0 if it is none, -1 if that was lost with other notes; and the socket's count
+   of drops so far, if it was told. */
 static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i, uint32_t *drops)
 {
     struct msghdr *head = &batch->heads[i].msg_hdr;
     struct cmsghdr *note;
     int length = 0;
+    if (head->msg_flags & MSG_CTRUNC)
+        return -1;
     if (head->msg_controllen == 0)
         return 0;
     for (note = CMSG_FIRSTHDR(head); note != NULL; note = CMSG_NXTHDR(head, note))
-        if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == UDP_GRO)
+        if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == UDP_GRO && note->cmsg_len >= CMSG_LEN(sizeof length))
             memcpy(&length, CMSG_DATA(note), sizeof length);
-        else if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_RXQ_OVFL)
+        else if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_RXQ_OVFL &&
+                 note->cmsg_len >= CMSG_LEN(sizeof *drops))
             memcpy(drops, CMSG_DATA(note), sizeof *drops);
     return length;
 }
@@ -242,7 +243,7 @@ typedef struct { int none; } poolio_batch;
 typedef struct { const char *data; size_t size; const poolio_address *address; } poolio_letter;
 
 #define poolio_batch_prepare(batch) ((void)(batch))
-#define poolio_batch_receive(batch, used, fd, count, room, slot, overflow, share) (-ENOSYS)
+#define poolio_batch_receive(batch, fd, count, is_local, room, slot, overflow, share) (-ENOSYS)
 #define poolio_batch_size(batch, i) ((ptrdiff_t)0)
 #define poolio_batch_is_cut(batch, i) (0)
 #define poolio_batch_train(batch, i, drops) ((ptrdiff_t)0)

@@ -129,6 +129,7 @@ cdef class DatagramTransport(Endpoint):
         return 0
 
     cdef int on_failure(self, exc) except -1:
+        self.inbox.take_errors()                # of this one: the next one's are not these
         return self.fail(exc, "Fatal error on datagram transport")
 
     cdef int _receive(self) except -1:
@@ -174,7 +175,12 @@ cdef class DatagramTransport(Endpoint):
                 self.left = items[i:]
                 break
             data, address = items[i]
-            self._hand_over_one(data, address)
+            try:
+                self._hand_over_one(data, address)
+            except BaseException:                   # it ends the pass, not the datagrams
+                self.left = items[i + 1:]
+                self.reactor.loop.call_soon(self._deliver_left, context=self.context)
+                raise
         return 0
 
     def resume_reading(self):
@@ -185,7 +191,11 @@ cdef class DatagramTransport(Endpoint):
 
     def _deliver_left(self):
         left, self.left = self.left, None
-        if left is not None:
+        if left and self.protocol is not None:
+            if self.wants == UNKNOWN:
+                self._decide()
+            if self.wants == BATCHES:               # set_protocol() came between
+                left = [(self._pool().from_bytes(data), address) for data, address in left]
             self._deliver(left)
 
     cdef int _hand_over(self, list items) except -1:
@@ -221,10 +231,17 @@ cdef class DatagramTransport(Endpoint):
         return pool
 
     def _room_is_late(self, exc):
-        """For the ReadSlab: the pool had no memory for long. The kernel's queue holds what it can, and counts."""
+        """For the ReadSlab: the pool had no memory for long. As for a stream, but that this one is not closed for it.
+
+        It waits on, and is told; the kernel's queue holds what it can, and counts the rest.
+        """
+        cdef Endpoint most
         if self.state & LOST:
             return False
-        self.context.run(self._tell, "error_received", exc)
+        most = self.who_holds_most()
+        if most is not None and most is not self:
+            most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+        self.reactor.loop.call_soon(self._tell, "error_received", exc, context=self.context)
         return True
 
     cdef int _error(self, int number) except -1:
@@ -539,15 +556,19 @@ cdef class DatagramTransport(Endpoint):
                 break
             if result < 0:
                 self._error(<int>-result)
+        if self.state & LOST:                   # a callback has aborted
+            return 0
         if self.queue:
             if is_stuck:
                 self._rest()
-        elif self.state & BLOCKED:
+            return self.resume_protocol()
+        if self.state & BLOCKED:
             self.state &= ~<unsigned int>BLOCKED
             self.update_interest()
-            if self.state & (CLOSING | LOST) == CLOSING:
+            self.resume_protocol()              # it may send
+            if self.state & (CLOSING | LOST | BLOCKED) == CLOSING:
                 self.end(None)
-        return self.resume_protocol()
+        return 0
 
     cdef int _rest(self) except -1:
         """epoll says that there is room, but the peer's queue is full: a unix socket that is not connected."""

@@ -57,6 +57,7 @@ cdef class Endpoint(Source):
     cdef int begin(self) except -1
     cdef int update_interest(self) except -1
     cdef int wait_for_room(self) except -1
+    cdef Endpoint who_holds_most(self)
     cdef int pause_protocol(self) except -1
     cdef int resume_protocol(self) except -1
     cdef int fail(self, exc, message) except -1

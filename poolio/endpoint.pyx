@@ -132,6 +132,18 @@ cdef class Endpoint(Source):
         self.state &= ~<unsigned int>SHORT
         self.update_interest()
 
+    cdef Endpoint who_holds_most(self):
+        """Of this loop's endpoints, the one with most of the pool still to send or to read; None if there is none."""
+        cdef Endpoint most = None
+        cdef Py_ssize_t held, most_held = 0
+        for source in self.reactor.sources:
+            if isinstance(source, Endpoint):
+                held = (<Endpoint>source).holds_from(self.slab.pool)
+                if held > most_held:
+                    most = <Endpoint>source
+                    most_held = held
+        return most
+
     # --- writing ----------------------------------------------------------------------------------------
 
     def get_write_buffer_size(self):

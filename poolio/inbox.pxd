@@ -26,7 +26,7 @@ cdef struct Received:
 cdef struct Message:
     Py_ssize_t start            # in the room, a multiple of 8; NOT_THERE: the next one of `spilled`
     Py_ssize_t length
-    Py_ssize_t train            # bytes of each datagram in it; 0: it is one datagram
+    Py_ssize_t train            # bytes of each datagram in it; 0: it is one datagram; -1: the kernel could not tell
 
 
 cdef class Inbox:
@@ -36,6 +36,7 @@ cdef class Inbox:
     # of the batch in hand
     cdef int count
     cdef int most               # as many could have come
+    cdef bint is_local          # from a unix socket: no notes, no trains
     cdef Message messages[POOLIO_BATCH]
     cdef Py_ssize_t slot        # bytes of room for each
     cdef Py_ssize_t share       # bytes more in the overflow
@@ -54,6 +55,7 @@ cdef class Inbox:
 
     cdef int _pack(self, char *room, Received *received) except -1
     cdef int _spill(self, int i, const char *slot, Py_ssize_t length) except -1
+    cdef void _wipe_gaps(self, char *room) noexcept
     cdef int _cut_up(self, list items, Buffer buf, Message *message, object address) except -1
     cdef Buffer _placed(self, Pool pool, Message *message, Received *received)
     cdef object _next_spilled(self, Message *message, Received *received)

@@ -23,11 +23,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memmove
 
 from poolio.address cimport poolio_address, recent_address
-from poolio.allocation cimport new_holder
+from poolio.allocation cimport new_holder, wipe_range
 from poolio.buffer cimport Buffer, slice_of
 from poolio.pool cimport Pool
 from poolio.readslab cimport ReadSlab
-from poolio.slab cimport Slab, aligned, leave_slab
+from poolio.slab cimport ON_RELEASE, Slab, aligned, leave_slab
 
 from poolio.errors import PoolExhausted
 
@@ -36,7 +36,7 @@ cdef extern from "_datagram.h" nogil:
         POOLIO_OVERFLOW
     void poolio_batch_prepare(poolio_batch *batch)
     int poolio_batch_receive(
-        poolio_batch *batch, int used, int fd, int count, char *room, size_t slot, char *overflow, size_t share)
+        poolio_batch *batch, int fd, int count, bint is_local, char *room, size_t slot, char *overflow, size_t share)
     Py_ssize_t poolio_batch_size(const poolio_batch *batch, int i)
     bint poolio_batch_is_cut(const poolio_batch *batch, int i)
     Py_ssize_t poolio_batch_train(poolio_batch *batch, int i, unsigned int *drops)
@@ -72,20 +72,21 @@ cdef class Inbox:
             poolio_overflow_unmap(self.overflow)
 
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
-        cdef int used = self.count
+        cdef int count
+        self.is_local = is_local
         self.spilled.clear()
         self.slot = min(received.expected, size & ~<Py_ssize_t>7)
         self.most = LOCAL_BATCH if is_local else POOLIO_BATCH
         self.share = POOLIO_OVERFLOW // self.most
         self.most = <int>min(<Py_ssize_t>self.most, size // self.slot)
         self.count = 0
-        used = poolio_batch_receive(&self.batch, used, fd, self.most, room, <size_t>self.slot, self.overflow,
-                                    <size_t>self.share)
-        if used > 0:
-            self.count = used
+        count = poolio_batch_receive(&self.batch, fd, self.most, is_local, room, <size_t>self.slot, self.overflow,
+                                     <size_t>self.share)
+        if count > 0:
+            self.count = count
             received.reads += 1
             self._pack(room, received)
-        return used
+        return count
 
     cdef int _pack(self, char *room, Received *received) except -1:
         """Move the messages together; what was longer than its slot goes elsewhere."""
@@ -98,9 +99,9 @@ cdef class Inbox:
         for i in range(self.count):
             message = &self.messages[i]
             length = message.length = poolio_batch_size(&self.batch, i)
-            message.train = poolio_batch_train(&self.batch, i, &drops)
+            message.train = 0 if self.is_local else poolio_batch_train(&self.batch, i, &drops)
             largest = max(largest, length)
-            if length <= self.slot:
+            if length <= self.slot and message.train >= 0:
                 message.start = end
                 if slot != room + end:
                     memmove(room + end, slot, <size_t>length)
@@ -124,7 +125,7 @@ cdef class Inbox:
         return 0
 
     cdef int _spill(self, int i, const char *slot, Py_ssize_t length) except -1:
-        if poolio_batch_is_cut(&self.batch, i):
+        if poolio_batch_is_cut(&self.batch, i) or self.messages[i].train < 0:
             self.spilled.append(None)
             return 0
         copy = PyBytes_FromStringAndSize(NULL, length)
@@ -143,10 +144,14 @@ cdef class Inbox:
         address = None
         for i in range(self.count):
             there += self.messages[i].start != NOT_THERE and self.messages[i].length > 0
+        if pool.zeroing_mode == ON_RELEASE:
+            self._wipe_gaps(room)
         cdef Slab *slab = reader.claim(self.end, self.extent, there)
         try:
             for i in range(self.count):
                 message = &self.messages[i]
+                if address is None or not poolio_batch_same_sender(&self.batch, i):
+                    address = self._sender(i)
                 if message.start == NOT_THERE:
                     buf = self._placed(pool, message, received)
                     if buf is None:
@@ -156,8 +161,6 @@ cdef class Inbox:
                 else:
                     made += 1
                     buf = <Buffer>new_holder(pool, slab, room + message.start, message.length)
-                if not poolio_batch_same_sender(&self.batch, i) or address is None:
-                    address = self._sender(i)
                 received.bytes += message.length
                 if message.train == 0:
                     items.append((buf, address))
@@ -171,6 +174,15 @@ cdef class Inbox:
         received.datagrams += len(items) - before
         reader.look_after_timer()
         return 0
+
+    cdef void _wipe_gaps(self, char *room) noexcept:
+        """Between the packed messages may lie bytes of a slot as it was, and no allocation wipes them at its end."""
+        cdef Message *message
+        cdef int i
+        for i in range(self.count):
+            message = &self.messages[i]
+            if message.start != NOT_THERE:
+                wipe_range(room + message.start + message.length, aligned(message.length) - message.length)
 
     cdef int _cut_up(self, list items, Buffer buf, Message *message, address) except -1:
         cdef Py_ssize_t start = 0
@@ -196,9 +208,11 @@ cdef class Inbox:
         copy = self.spilled.pop(0)
         if copy is None:
             received.cut += 1
-            self.errors.append(OSError(
-                errno.EMSGSIZE, f"a datagram of {message.length} bytes was lost: not more than "
-                f"{self.slot + self.share} could be received"))
+            why = (
+                "the kernel could not tell where to cut it up" if message.train < 0
+                else f"not more than {self.slot + self.share} could be received"
+            )
+            self.errors.append(OSError(errno.EMSGSIZE, f"a datagram of {message.length} bytes was lost: {why}"))
         return copy
 
     cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1:
@@ -227,6 +241,8 @@ cdef class Inbox:
                     items.append((PyBytes_FromStringAndSize(data + start, min(each, message.length - start)), address))
                     start += each
         finally:
+            if reader.pool.zeroing_mode == ON_RELEASE:
+                wipe_range(room, self.end)
             leave_slab(reader.pool, slab)
             self.spilled.clear()
         received.datagrams += len(items) - before

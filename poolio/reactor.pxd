@@ -21,6 +21,7 @@ cdef class Source:
     cdef int fd
     cdef unsigned int interest
     cdef unsigned int ticket       # of this registration; events that carry another one are stale
+    cdef bint only_notes           # on_ready() only notes that it is ready: somebody else will act
     # while it has something to do at the end of the callback that is running now
     cdef bint is_dirty
     cdef Source next_dirty
@@ -51,6 +52,7 @@ cdef class Reactor:
     cdef int set_interest(self, Source source, unsigned int events) except -1
     cdef int end_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
+    cdef Source _source_of(self, poolio_event *event)
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1
     cdef int _waited(self, int count) except -1

@@ -153,9 +153,26 @@ cdef class Reactor:
         return self._handle(events, self._waited(count))
 
     cdef int look(self) except -1:
-        """What is ready now, for handle_seen(); how many events. Other sources than they are for may come meanwhile."""
-        self.seen_count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
+        """What is ready now, for handle_seen(); how many events. Sources that only note it do so at once."""
+        cdef int count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
+        cdef int i
+        cdef Source source
+        self.seen_count = 0
+        for i in range(count):
+            source = self._source_of(&self.seen[i])
+            if source is not None and source.only_notes:
+                source.on_ready(self.seen[i].events)
+            elif source is not None:
+                self.seen[self.seen_count] = self.seen[i]
+                self.seen_count += 1
         return self.seen_count
+
+    cdef Source _source_of(self, poolio_event *event):
+        """None: it has gone since, or is another one's registration."""
+        cdef uint64_t data = poolio_event_data(event)
+        cdef Py_ssize_t fd = <unsigned int>data
+        cdef Source source = self.sources[fd] if fd < len(self.sources) else None
+        return source if source is not None and source.ticket == <unsigned int>(data >> 32) else None
 
     cdef int handle_seen(self) except -1:
         """Let each source act that was ready when look() was called."""

@@ -8,8 +8,8 @@ one by which other threads and signals wake it), a callback was scheduled, it wa
 STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
 
 Callbacks that were scheduled before select() come before what it has found, as on asyncio: who awaits a connection can
-set up its protocol before the first data. So while the loop has any, select() only looks, and what is ready acts in a
-callback of the selector's own, behind them.
+set up its protocol before the first data. So while the loop has any, select() only looks: it returns the loop's own
+descriptors, and poolio's sources act in a callback of the selector's own, behind the others.
 """
 
 import selectors
@@ -81,6 +81,7 @@ cdef class SelectorCore:
         if fd in self.watched:
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
         watched = Watched.__new__(Watched)
+        watched.only_notes = True
         watched.selector = self
         watched.fd = fd
         watched.key = selectors.SelectorKey(fileobj, fd, events, data)
@@ -129,9 +130,10 @@ cdef class SelectorCore:
         """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
         cdef double now, leave, deadline
         if self.loop is not None and PyObject_Size(self.callbacks) > 0:
+            self.ready = []
             if self.reactor.look() > 0:
                 self.callbacks.append(self.own_callback)
-            return []
+            return self._take_ready()
         now = poolio_now()
         leave = now + STAY_SECONDS
         deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
@@ -155,9 +157,7 @@ cdef class SelectorCore:
     def _handle_seen(self):
         """What select() had found when the loop had callbacks to run."""
         if self.loop is not None:
-            self.ready = []
             self.reactor.handle_seen()
-            self.loop._process_events(self._take_ready())
 
     cdef list _take_ready(self):
         ready, self.ready = self.ready, []

@@ -224,16 +224,12 @@ cdef class StreamTransport(Endpoint):
 
         False: this one is lost already, and waits no longer.
         """
-        cdef Endpoint most = self
-        cdef Py_ssize_t held, most_held = 0
+        cdef Endpoint most
         if self.state & LOST:
             return False
-        for source in self.reactor.sources:
-            if isinstance(source, Endpoint):
-                held = (<Endpoint>source).holds_from(self.slab.pool)
-                if held > most_held:
-                    most = <Endpoint>source
-                    most_held = held
+        most = self.who_holds_most()
+        if most is None:
+            most = self
         most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
         return True
 
