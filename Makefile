@@ -78,7 +78,7 @@ types: $(STAMP)dev
 # Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
 INSTALLED = PYTHONSAFEPATH=1
 MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool chain framing zeroing hostile debug machine readslab)
-WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop address datagram datagram_queue datagrams reader \
+WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop address inbox datagram datagram_queue datagrams reader \
 	writer streams)
 
 SANITIZE = .venv-sanitize
