@@ -239,9 +239,10 @@ cdef class DatagramTransport(Endpoint):
         if self.state & LOST:
             return False
         most = self.who_holds_most()
-        if most is not None and most is not self:
-            most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
         self.reactor.loop.call_soon(self._tell, "error_received", exc, context=self.context)
+        if most is None or most is self:
+            return None
+        most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
         return True
 
     cdef int _error(self, int number) except -1:

@@ -185,7 +185,11 @@ cdef class ReadSlab:
         poolio_poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
 
     cdef object wait_for_room(self, waiter):
-        """Call the waiter's _room_again() when there is memory again, _room_is_late() after each PATIENCE_SECONDS."""
+        """Call the waiter's _room_again() when there is memory again, _room_is_late() after each PATIENCE_SECONDS.
+
+        That says True if somebody was closed, which is enough for now; None: ask the next one, too; False: it waits no
+        longer, as it is lost.
+        """
         if self.waiting is None:
             self.waiting = []
             self.short_since = self.loop.time()
@@ -208,8 +212,12 @@ cdef class ReadSlab:
             return
         if self.loop.time() - self.short_since > PATIENCE_SECONDS:
             self.short_since = self.loop.time()
-            while self.waiting and not self.waiting[0]._room_is_late(self.shortage):
-                del self.waiting[0]
+            for waiter in tuple(self.waiting):
+                verdict = waiter._room_is_late(self.shortage)
+                if verdict:
+                    break
+                if verdict is not None:
+                    self.stop_waiting(waiter)
         if self.waiting:
             self.loop.call_later(RETRY_SECONDS, self._try_again)
         else:

@@ -220,10 +220,7 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     def _room_is_late(self, exc):
-        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one.
-
-        False: this one is lost already, and waits no longer.
-        """
+        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one."""
         cdef Endpoint most
         if self.state & LOST:
             return False
