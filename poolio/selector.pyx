@@ -14,6 +14,7 @@ descriptors, and poolio's sources act in a callback of the selector's own, behin
 
 import selectors
 from asyncio import Handle
+from collections.abc import Mapping
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
@@ -44,6 +45,22 @@ cdef class Watched(Source):
         if mask:
             self.selector.ready.append((self, mask))
         return 0
+
+
+class Keys(Mapping):
+    """What get_map() returns. asyncio since 3.13 asks it for the objects that add_reader() was given."""
+
+    def __init__(self, selector):
+        self.selector = selector
+
+    def __len__(self):
+        return len(self.selector.descriptors())
+
+    def __iter__(self):
+        return iter(self.selector.descriptors())
+
+    def __getitem__(self, fileobj):
+        return self.selector.get_key(fileobj)
 
 
 cdef class SelectorCore:
@@ -114,8 +131,12 @@ cdef class SelectorCore:
             raise KeyError(f"{fileobj!r} is not registered") from None
 
     def get_map(self):
-        """descriptor -> SelectorKey of what the loop itself has registered."""
-        return self.keys
+        """descriptor or object -> SelectorKey of what the loop itself has registered."""
+        return Keys(self)
+
+    def descriptors(self):
+        """Of what the loop itself has registered."""
+        return list(self.keys)
 
     def get_key(self, fileobj):
         return self._find(fileobj).key

@@ -360,6 +360,31 @@ def test_subprocess_and_pipes_stay_the_standard_librarys():
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, poolio.new_event_loop], ids=["asyncio", "poolio"])
+def test_readers_are_found_by_object_and_by_descriptor(factory):
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, peer = socket.socketpair()
+        with ours, peer:
+            for add, remove in ((ours, ours), (ours, ours.fileno()), (ours.fileno(), ours)):
+                calls = []
+                loop.add_reader(add, calls.append, "first")
+                loop.add_reader(remove, calls.append, "second")     # instead of the first
+                peer.send(b"x")
+                async with asyncio.timeout(5):
+                    while not calls:
+                        await asyncio.sleep(0)
+                assert set(calls) == {"second"}
+                assert loop.remove_reader(remove) is True
+                assert loop.remove_reader(add) is False
+                calls.clear()
+                await asyncio.sleep(0)
+                assert calls == []
+                ours.recv(1)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, poolio.new_event_loop], ids=["asyncio", "poolio"])
 def test_callbacks_scheduled_before_data_arrives_run_before_it(factory):
     """Of every kind: data for a transport, and a descriptor of the loop's own."""
     async def main():
