@@ -3,7 +3,7 @@
 Refuses to know how a socket is bound and names are resolved (asyncio's own code, loop), and what all transports have in
 common (endpoint). Called by the reactor when the socket is ready, and by protocols.
 
-    readable -> _receive(): one recvmmsg into the tail of the loop's read slab (inbox) -> datagrams_received(batch)
+    readable -> _receive(): recvmmsg, into the tail of the loop's read slab (inbox) -> datagrams_received(batch)
     sendto() -> the kernel, at once -> what it refuses is queued and waits for EPOLLOUT, against the water marks
 
 A datagram is sent at once, also in a callback: gathering the answers to a batch into one sendmmsg saves 1 to 4 % of
@@ -190,6 +190,8 @@ cdef class DatagramTransport(Endpoint):
             self.reactor.loop.call_soon(self._deliver_left, context=self.context)
 
     def _deliver_left(self):
+        if self.state & PAUSED:                     # again
+            return
         left, self.left = self.left, None
         if left and self.protocol is not None:
             if self.wants == UNKNOWN:
@@ -473,9 +475,9 @@ cdef class DatagramTransport(Endpoint):
             self._send_data(data, 0, addr)
             return 1
         result = poolio_send_many(self.fd, letters, <int>ready)
-        if result == -EAGAIN:                   # the others will be queued behind it
+        if result == -EAGAIN:                   # it is queued, if it still is so, and the others behind it
             data, addr = items[start]
-            self._keep_data(data, addr)
+            self._send_data(data, 0, addr)
             return 1
         if result < 0:                          # the first one's: the others get another try
             self._error(-result)
@@ -484,14 +486,6 @@ cdef class DatagramTransport(Endpoint):
         for i in range(result):
             self.sent_bytes += <Py_ssize_t>letters[i].size
         return result
-
-    def _keep_data(self, data, addr):
-        cdef Buffer buf
-        if type(data) is Buffer:
-            buf = <Buffer>data
-            self._keep(buf, buf.data, buf.length, 0, addr)
-        else:
-            self._keep(data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), 0, addr)
 
     # --- what the kernel has refused ------------------------------------------------------------------------
 
