@@ -16,6 +16,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# tests run side by side, a few processes at most: some fill a core of their own
+PARALLEL = -n auto --maxprocesses 4 --dist worksteal
 BIN = $(VENV)/bin
 SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.h)
 # one file a set of extras, newer than the sources once they are built and installed
@@ -33,10 +35,10 @@ $(STAMP)%: $(BIN)/python $(SOURCES)
 	@touch $@
 
 test: $(STAMP)test
-	$(BIN)/pytest -m "not full" $(OPTIONS)
+	$(BIN)/pytest -m "not full" $(PARALLEL) $(OPTIONS)
 
 test-full: $(STAMP)test
-	$(BIN)/pytest -m full tests/test_protocol.py
+	$(BIN)/pytest -m full $(PARALLEL) tests/test_protocol.py
 
 # redis-server and PostgreSQL have to be installed; without them their tests are skipped
 test-libraries: $(STAMP)test,libraries
@@ -89,17 +91,17 @@ sanitize sanitize-memory:
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED) \
-		$(SANITIZE)/bin/pytest -m "not full" -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
+		$(SANITIZE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
 
 PORTABLE = .venv-portable
 test-portable:
 	test -x $(PORTABLE)/bin/python || $(PYTHON) -m venv $(PORTABLE)
 	POOLIO_BUILD=portable $(PORTABLE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	$(INSTALLED) $(PORTABLE)/bin/pytest -m "not full" -p no:cacheprovider \
+	$(INSTALLED) $(PORTABLE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider \
 		tests/test_portable.py tests/test_protocol.py tests/test_buffer.py tests/test_pool.py tests/test_framing.py
 
 test-malloc: $(STAMP)test
-	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" --deselect tests/test_package.py $(TESTS)
+	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" $(PARALLEL) --deselect tests/test_package.py $(TESTS)
 
 # Without the state machine and framing (Hypothesis keeps references of its own) and numpy (its wheel is a release build,
 # whose reference counting a debug interpreter does not see).
