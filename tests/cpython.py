@@ -12,6 +12,7 @@ own. A run in which no poolio.EventLoop was made is a failure too: it has shown 
 import argparse
 import asyncio
 import asyncio.unix_events
+import concurrent.futures
 import importlib
 import json
 import subprocess
@@ -74,7 +75,8 @@ def results_of(loop, name):
 def compare(names):
     worse = 0
     for name in names:
-        theirs, ours = results_of("asyncio", name), results_of("poolio", name)
+        with concurrent.futures.ThreadPoolExecutor() as both:      # mostly they wait
+            theirs, ours = both.map(results_of, ("asyncio", "poolio"), (name, name))
         new = {test: text for test, text in ours["failed"].items() if test not in theirs["failed"]}
         skipped = set(ours["skipped"]) - set(theirs["skipped"])
         print(f"{name}: {ours['run']} run on {ours['loops']} loops, {len(ours['skipped'])} skipped; failed: "

@@ -386,6 +386,27 @@ async def test_pause_inside_datagram_received_keeps_the_rest_for_later(loop_name
         assert contents(await protocol.until(10)) == expected
 
 
+@pytest.mark.parametrize("next_protocol", (None, Recorder, Batches))
+@own_endpoints
+async def test_pause_again_keeps_what_was_left_of_the_first_pause(loop_name, next_protocol):
+    async with endpoint(Acting) as (transport, protocol, address):
+        protocol.act = transport.pause_reading
+        with plain() as peer:
+            expected = send_numbered(peer, address)
+        before = contents(await protocol.until(3))
+        if next_protocol is not None:
+            protocol = next_protocol()
+            protocol.connection_made(transport)
+            transport.set_protocol(protocol)
+            before, expected = [], expected[3:]
+        transport.resume_reading()
+        transport.pause_reading()
+        await turns(10)
+        assert contents(protocol.received) == before
+        transport.resume_reading()
+        assert contents(await protocol.until(len(expected))) == expected
+
+
 @pytest.mark.parametrize("ending", ("close", "abort"))
 @every_endpoint
 async def test_end_inside_datagram_received_ends_the_delivery(loop_name, ending):
