@@ -23,7 +23,7 @@ cdef class StreamTransport(Endpoint):
     # from the opening to the end
     cdef object server             # None: not accepted by one
     # reading
-    cdef object data_received      # of the protocol, as a bound method; None while undecided
+    cdef object data_received      # of a Receiver, as a bound method; None while undecided, and of others
     cdef vectorcallfunc vectorcall  # of the function of that method; NULL: call it as any object
     # writing
     cdef WriteQueue queue
@@ -37,6 +37,8 @@ cdef class StreamTransport(Endpoint):
     cdef int _receive_into_room(self) except -1
     cdef int _receive_nothing(self, Py_ssize_t result) except -1
     cdef inline int _call(self, object data) except -1
+    cdef int _call_anew(self, object data) except -1
+    cdef bytes _copy_of(self, const char *room, Py_ssize_t size)
     cdef int _hand_over(self, Buffer buf) except -1
     cdef int _decide(self) except -1
     cdef inline int _send(self) except -1

@@ -45,6 +45,7 @@ cdef extern from "Python.h":
     int PyContext_Enter(PyObject *context) except -1
     int PyContext_Exit(PyObject *context) except -1
     PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
+    PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject **arguments, size_t count, PyObject *names)
     vectorcallfunc PyVectorcall_Function(PyObject *callable)
     bint PyMethod_Check(PyObject *thing)
     PyObject *PyMethod_GET_SELF(PyObject *method)
@@ -63,6 +64,8 @@ cdef extern from "_net.h" nogil:
 
 cdef enum:
     CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
+
+cdef str DATA_RECEIVED = "data_received"
 
 
 class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
@@ -92,7 +95,7 @@ cdef class StreamTransport(Endpoint):
     # --- reading ----------------------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        if events == <unsigned int>EPOLLIN and self.receives_as >= BUFFERS and self.interest & <unsigned int>EPOLLIN:
+        if events == <unsigned int>EPOLLIN and self.receives_as >= BYTES and self.interest & <unsigned int>EPOLLIN:
             self._receive()
         else:
             self._on_ready_slow(events)
@@ -126,13 +129,19 @@ cdef class StreamTransport(Endpoint):
         if received <= 0:
             self.slab.leave()
             return self._receive_nothing(received)
+        if self.receives_as == BYTES:
+            return self._call_anew(self._copy_of(room, received))
         buf = self.slab.take(received)
         if self.receives_as == BUFFERS:
             return self._call(buf)
-        if self.receives_as == IN_C:
-            return self._hand_over(buf)
-        self.data_received = self.protocol.data_received        # it may be another one each time, as on asyncio
-        return self._call(PyBytes_FromStringAndSize(buf.data, received))
+        return self._hand_over(buf)
+
+    cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
+        """What was received, as bytes; the room it came into is free for the next read."""
+        try:
+            return PyBytes_FromStringAndSize(room, size)
+        finally:
+            self.slab.claim(0, size, 0)
 
     cdef int _hand_over(self, Buffer buf) except -1:
         """To a protocol in C, which enters the contexts that it needs."""
@@ -158,6 +167,22 @@ cdef class StreamTransport(Endpoint):
         Py_DECREF(<object>result)
         return 0
 
+    cdef int _call_anew(self, object data) except -1:
+        """The same of a protocol whose method may be another one each time, as on asyncio."""
+        cdef PyObject *arguments[2]
+        cdef PyObject *result
+        cdef PyObject *context = <PyObject *>self.context
+        protocol = self.protocol                # set_protocol() may come meanwhile
+        arguments[0] = <PyObject *>protocol
+        arguments[1] = <PyObject *>data
+        PyContext_Enter(context)
+        result = PyObject_VectorcallMethod(<PyObject *>DATA_RECEIVED, arguments, 2, NULL)
+        PyContext_Exit(context)
+        if result == NULL:
+            poolio_raise_again()
+        Py_DECREF(<object>result)
+        return 0
+
     cdef int _decide(self) except -1:
         """How does this protocol want its data? Its pool may still have been set in connection_made()."""
         cdef Receiver receiver
@@ -174,7 +199,6 @@ cdef class StreamTransport(Endpoint):
             self.receives_as = ROOM
         else:
             self.slab = read_slab_for(default_pool(), self.reactor.loop)
-            self.data_received = protocol.data_received
             self.receives_as = BYTES
         return 0
 

@@ -195,6 +195,25 @@ def test_plain_protocol_gets_bytes(loop_name):
     run(loop_name, main)
 
 
+@own_transports
+def test_plain_protocol_leaves_nothing_to_alloc(loop_name):
+    """What was copied out as bytes still lies in the slab, and alloc() has to know."""
+    async def main():
+        poolio.default_pool().trim()
+        protocol, peer = await linked()
+        with peer:
+            peer.sendall(b"\xff" * 50_000)
+            await eventually(lambda: len(protocol.received) == 50_000)
+            protocol.transport.close()
+            await protocol.ended
+
+    run(loop_name, main)
+    gc.collect()                        # the loop's slab is free now
+    assert poolio.default_pool().statistics().free_bytes
+    bufs = [poolio.alloc(16_384) for _ in range(64)]
+    assert all(buf == bytes(16_384) for buf in bufs)
+
+
 @every_transport
 def test_buffered_protocol_brings_its_own_room(loop_name):
     class Buffered(asyncio.BufferedProtocol):
