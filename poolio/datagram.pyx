@@ -644,6 +644,7 @@ def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waite
     transport.queue = deque()
     transport.inbox = inbox_of(reactor)
     transport.received.expected = FIRST_SLOT
+    transport.received.burst = POOLIO_BATCH
     transport.fd = sock.fileno()
     transport.sock = sock
     transport.family = sock.family

@@ -13,6 +13,7 @@ cdef extern from "_datagram.h" nogil:
 
 cdef struct Received:
     Py_ssize_t expected         # bytes of a datagram or train: as much room each of the next ones gets, a multiple of 8
+    int burst                   # as many at once: twice as many as came last, all that can when there were more
     # counts since the beginning
     long long datagrams
     long long bytes

@@ -48,6 +48,7 @@ cdef extern from "_datagram.h" nogil:
     void poolio_overflow_unmap(char *memory)
 
 cdef enum:
+    FEW = 4                     # as many at least: to prepare rooms for 32 takes 300 instructions more
     LOCAL_BATCH = 4             # of unix sockets, whose datagrams can be longer: 512 KiB of overflow each
     SMALLEST_SLOT = 64          # a cache line
     DECAY = 8                   # slots shrink by an eighth of what was too much at a time
@@ -78,10 +79,11 @@ cdef class Inbox:
         self.slot = min(received.expected, size & ~<Py_ssize_t>7)
         self.most = LOCAL_BATCH if is_local else POOLIO_BATCH
         self.share = POOLIO_OVERFLOW // self.most
-        self.most = <int>min(<Py_ssize_t>self.most, size // self.slot)
+        self.most = <int>min(<Py_ssize_t>min(self.most, received.burst), size // self.slot)
         self.count = 0
         count = poolio_batch_receive(&self.batch, fd, self.most, is_local, room, <size_t>self.slot, self.overflow,
                                      <size_t>self.share)
+        received.burst = max(FEW, 2 * count) if count < self.most else POOLIO_BATCH
         if count > 0:
             self.count = count
             received.reads += 1
