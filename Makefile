@@ -1,11 +1,11 @@
 # Everything starts from a fresh clone: each target makes the environment that it needs.
-#   make test     all tests                      make bench      the quick throughput benchmark
+#   make test     all tests                      make bench      the quick benchmarks: report.html and .json
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
 #   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: memory, wires
 #   make test-malloc      the tests under PYTHONMALLOC=debug
 #   make test-references  the tests of memory on a debug interpreter, each several times: do references grow?
 #   make test-full   every loop x wire x size x connections x zeroing mode (1,152 cases)
-#   make bench-full  every cell of the benchmark (15 instead of 3)
+#   make bench-full  all benchmarks, about an hour; for both: COMPARE=old.json shows what changed against an earlier run
 #   make test-libraries  aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
@@ -63,10 +63,10 @@ fuzz:
 	$(INSTALLED) $(FUZZ_VENV)/bin/python tests/fuzz $(FUZZ_SECONDS)
 
 bench: $(STAMP)bench
-	$(BIN)/python -m poolio bench --quick
+	$(BIN)/python -m poolio bench --quick $(addprefix --compare ,$(COMPARE))
 
 bench-full: $(STAMP)bench
-	$(BIN)/python -m poolio bench
+	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
 
 lint: $(STAMP)dev
 	$(BIN)/ruff check .

@@ -1,52 +1,46 @@
 """What does an allocation cost, from 16 B to 1 MiB, beside bytearray, bytes and numpy.empty?
 
-"dropped at once": the object is dropped before the next is made. "64 held": a ring of 64, the oldest dropped for
-each new one. The loop around it is measured empty and subtracted. The allocators take turns in each of the repeats, so
-that a change of the core's speed meets all of them; the lowest counts (a busy neighbour moves medians by a factor of
-two), medians are saved too. Nothing is written into the memory: what the holder does with it comes on top, and for a
-fresh bytearray its first touch is part of zeroing it.
-
-What it does not show: one price for large blocks that are held. malloc takes those from the system and gives them back,
-and how often depends on the state of the heap: from 64 KiB on, the peers' figures of "64 held" differ by several times
-between runs. Claims are made on "dropped at once".
+"dropped at once": the object is dropped before the next is made. "64 held": a ring of 64, the oldest dropped for each
+new one. The loop around it is measured empty, just before, and subtracted. The allocators take turns in each round, so
+a change of the core's speed meets all of them; of the ns the lowest counts (a busy neighbour moves medians by a factor
+of two). Nothing is written into the memory: what the holder does with it comes on top, and for a fresh bytearray its
+first touch is part of zeroing it.
+What it does not show: one price for large blocks that are held. malloc takes those from the system and gives them
+back, and how often depends on the state of the heap: from 64 KiB on, the peers' figures of "64 held" differ by several
+times between runs. Claims are made on "dropped at once".
 """
 
-import argparse
-import json
-import pathlib
-import statistics
-import sys
+import functools
 import timeit
 from collections.abc import Callable
 from typing import Any
 
-import rich.console
-import rich.table
-from harness import RESULTS
-
 import poolio
+from benchmarks.harness import size_text, split_kind
+from benchmarks.records import Figure
+from benchmarks.session import Quick, Task
 
 SIZES = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20)
 HELD = 64
-REPEATS = 7
 AIM_SECONDS = 0.006  # of one timing
+STATEMENTS = {"dropped": "{call}", "held": "ring[i] = {call}; i = (i + 1) & 63"}
+SETUP = f"ring = [None] * {HELD}; i = 0"
+WORDS = {"dropped": "dropped at once", "held": f"{HELD} held"}
+CALLS = {"alloc_unsafe": "f(n)", "alloc": "f(n)", "bytearray": "f(n)", "bytes": "f(n)", "numpy.empty": "f(n, t)"}
+KINDS = tuple(f"{name}{size}" for name in STATEMENTS for size in SIZES)
+QUICK = Quick(tuple(f"dropped{size}" for size in (64, 4096, 65536)), tuple(CALLS))
+ROUNDS = 7
+SECONDS = 0.0
 
-EMPTY = "(empty loop)"
-STATEMENTS = {"dropped at once": "{call}", "64 held": "ring[i] = {call}; i = (i + 1) & 63"}
 
-
-def calls() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The expression to time and its names, for each allocator."""
-    pool = poolio.Pool()
-    found: dict[str, tuple[str, dict[str, Any]]] = {
-        "alloc_unsafe": ("f(n)", {"f": pool.alloc_unsafe}), "alloc": ("f(n)", {"f": pool.alloc}),
-        "bytearray": ("f(n)", {"f": bytearray}), "bytes": ("f(n)", {"f": bytes}),
-    }
-    try:
+@functools.cache
+def names(row: str) -> dict[str, Any]:
+    """What the row's call is made with."""
+    if row == "numpy.empty":
         import numpy
-    except ImportError:
-        return found
-    return found | {"numpy.empty": ("f(n, t)", {"f": numpy.empty, "t": numpy.dtype(numpy.uint8)})}
+        return {"f": numpy.empty, "t": numpy.dtype(numpy.uint8)}
+    pool = poolio.Pool()
+    return {"f": {"alloc_unsafe": pool.alloc_unsafe, "alloc": pool.alloc, "bytearray": bytearray, "bytes": bytes}[row]}
 
 
 def nanoseconds(timer: timeit.Timer) -> Callable[[], float]:
@@ -55,50 +49,35 @@ def nanoseconds(timer: timeit.Timer) -> Callable[[], float]:
     return lambda: timer.timeit(loops) / loops * 1e9
 
 
-def measure(size: int, statement: str) -> dict[str, dict[str, float]]:
-    """The lowest and the median ns an operation of each allocator, less the empty loop."""
-    setup = f"ring = [None] * {HELD}; i = 0"
-    timers = {name: nanoseconds(timeit.Timer(statement.format(call=call), setup, globals=names | {"n": size}))
-              for name, (call, names) in (calls() | {EMPTY: ("n", {})}).items()}
-    rounds = [{name: time() for name, time in timers.items()} for _ in range(REPEATS)]
-    overhead = min(taken[EMPTY] for taken in rounds)
-    return {name: {"lowest": min(taken[name] for taken in rounds) - overhead,
-                   "median": statistics.median(taken[name] for taken in rounds) - overhead}
-            for name in timers if name != EMPTY}
+@functools.cache
+def timer(kind: str, row: str) -> Callable[[], float]:
+    """An empty row is the loop alone."""
+    name, size, _ = split_kind(kind)
+    given = names(row) if row else {}
+    call = CALLS[row] if row else "n"
+    return nanoseconds(timeit.Timer(STATEMENTS[name].format(call=call), SETUP, globals=given | {"n": size}))
 
 
-def table_of(title: str, figures: dict[int, dict[str, dict[str, float]]]) -> rich.table.Table:
-    table = rich.table.Table(title=f"ns an allocation, {title} (lowest of {REPEATS})")
-    for heading in ("bytes", *figures[SIZES[0]]):
-        table.add_column(heading, justify="right")
-    for size, by_name in figures.items():
-        table.add_row(f"{size:,}", *(f"{figure['lowest']:,.0f}" for figure in by_name.values()))
-    return table
+def rows(kind: str) -> dict[str, tuple[str, ...]]:
+    if split_kind(kind)[0] not in STATEMENTS:
+        raise ValueError(f"{kind!r} is no kind of allocation: droppedN or heldN")
+    return {row: ("numpy",) if row.startswith("numpy") else () for row in CALLS}
 
 
-def ratios(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:
-    unsafe, zeroed = ({size: by_name[name]["lowest"] for size, by_name in figures.items()}
-                      for name in ("alloc_unsafe", "bytearray"))
-    return {"alloc_unsafe / bytearray, 64 B": unsafe[64] / zeroed[64],
-            "alloc_unsafe / bytearray, 64 KiB": unsafe[65536] / zeroed[65536],
-            "alloc_unsafe, dearest size / cheapest": max(unsafe.values()) / min(unsafe.values())}
+def figures(kind: str) -> tuple[Figure, ...]:
+    noise = 0.1 if kind.startswith("dropped") else 0.0
+    return (Figure("an allocation", "ns", ("bytearray",), noise, summary="lowest"),)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=pathlib.Path, default=RESULTS / "allocation.json")
-    path = parser.parse_args(argv).json
-    console = rich.console.Console(width=None if sys.stdout.isatty() else 120)
-    results = {}
-    for title, statement in STATEMENTS.items():
-        figures = {size: measure(size, statement) for size in SIZES}
-        results[title] = {"ns": figures, "ratios": ratios(figures)}
-        console.print(table_of(title, figures))
-        console.print("; ".join(f"{name}: {value:.3f}" for name, value in ratios(figures).items()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"python": sys.version, "results": results}, indent=1))
-    return 0
+def title(kind: str) -> str:
+    name, size, _ = split_kind(kind)
+    return f"{WORDS[name]}, {size_text(size)}"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def prepare() -> None:
+    """Nothing is needed."""
+
+
+def measured(task: Task) -> dict[str, float]:
+    empty = timer(task.kind, "")()
+    return {"an allocation": max(timer(task.kind, task.row)() - empty, 0.1)}

@@ -1,11 +1,11 @@
-"""Which servers that receive datagrams are compared? One for each row and kind: endpoints.py KIND ROW, ends with stdin.
+"""Which servers that receive datagrams are compared? For each row and kind: -m benchmarks.endpoints KIND ROW.
 
-KIND is floodN, trainsN, pacedN or flowsN, as flood.c sends it. Every server, the C ones too, counts the datagrams, adds
-up their first bytes and keeps the last one; so each datagram is looked into, at the price of one item. A first byte of
-255 marks a question, which is answered with the question, the count and the sum, and the last datagram; flood.c
-compares. In flows a datagram is sent back to its sender, one by one in the loop unless the row says sendmany. What is
-compared is how a datagram comes to that loop. Every socket asks for a receive buffer of 4 MiB (the kernel's rmem_max
-may give less, to all of them the same).
+It ends with its standard input. KIND is floodN, trainsN, pacedN or flowsN, as flood.c sends it. Every server, the C
+ones too, counts the datagrams, adds up their first bytes and keeps the last one; so each datagram is looked into, at
+the price of one item. A first byte of 255 marks a question, which is answered with the question, the count and the
+sum, and the last datagram; flood.c compares. In flows a datagram is sent back to its sender, one by one in the loop
+unless the row says sendmany. What is compared is how a datagram comes to that loop. Every socket asks for a receive
+buffer of 4 MiB (the kernel's rmem_max may give less, to all of them the same).
 
 The rows in C (dgram.c) block in their call, with no event loop and no address made: "C recvfrom" is what every other
 row is divided by; "C recvmmsg" takes up to 32 in a call, "C UDP_GRO" a train in a call, of trains only.
@@ -23,9 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from servers import WARMING_BLOCK_BYTES, pin_to_first_core
-
 import poolio
+from benchmarks.servers import WARMING_BLOCK_BYTES, pin_to_first_core
 
 RCVBUF_BYTES = 4 << 20
 START_SECONDS = 10  # for making an endpoint, which is milliseconds
@@ -119,6 +118,10 @@ class Row:
     library: str = ""  # the loop's own if empty
     receiver: Callable[[], Any] = Receiver
     echo: Callable[[], Any] = Echo
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.loop, self.library)))
 
 
 BASELINE = "C recvfrom"

@@ -1,14 +1,15 @@
 """How late are timers, other threads' calls and stop() while 64 connections echo at full rate?
 
-For each loop: the load generator drives 64 connections of 64 bytes from the other core, and this process serves them
-and measures itself. Figures are milliseconds, median and the worst of all: call_later(0.05) after it was due;
-call_soon_threadsafe() until its callback runs; loop.stop() from another thread until run_forever() has returned.
-`--check` ends with status 1 if poolio.EventLoop is later than BOUNDS_MS allows.
+For each loop: the load generator drives 64 connections of 64 bytes from the other core, and one process serves them and
+measures itself: `-m benchmarks.latency ROW` prints its figures as JSON. Milliseconds, median and the worst of 20:
+call_later(0.05) after it was due; call_soon_threadsafe() until its callback runs; loop.stop() from another thread until
+run_forever() has returned. `--check` ends with status 1 if poolio.EventLoop is later than BOUNDS_MS allows.
 What it does not show: a loop whose own callbacks take long; nothing can be on time then.
 """
 
-import argparse
 import asyncio
+import importlib
+import json
 import os
 import pathlib
 import statistics
@@ -17,24 +18,29 @@ import sys
 import threading
 import time
 
-import rich.console
-import rich.table
-import uvloop
-from harness import BenchmarkFailed, build
-from servers import PlainEcho, PooledEcho, pin_to_first_core
-
 import poolio
+from benchmarks.harness import BenchmarkFailed, build, child_environment, size_text
+from benchmarks.records import Figure, Run
+from benchmarks.servers import PlainEcho, PooledEcho, pin_to_first_core
+from benchmarks.session import Task
 
+OWN = "poolio.EventLoop"
 LOOPS = {
-    "asyncio": (asyncio.new_event_loop, PlainEcho, None),
-    "uvloop": (uvloop.new_event_loop, PlainEcho, None),
-    "poolio transports, asyncio": (asyncio.new_event_loop, PooledEcho, poolio),
-    "poolio.EventLoop": (poolio.new_event_loop, PooledEcho, None),
+    "asyncio": ("asyncio", PlainEcho, None),
+    "uvloop": ("uvloop", PlainEcho, None),
+    "rloop": ("rloop", PlainEcho, None),
+    "poolio transports, asyncio": ("asyncio", PooledEcho, poolio),
+    OWN: ("poolio", PooledEcho, None),
 }
-FIGURES = ("call_later(0.05)", "call_soon_threadsafe()", "stop()")
+CALLS = ("call_later(0.05)", "call_soon_threadsafe()", "stop()")
 BOUNDS_MS = (20.0, 20.0, 50.0)
 CONNECTIONS, SIZE, DELAY_SECONDS = 64, 64, 0.05
 TIMES = 20
+KINDS = (f"{SIZE}x{CONNECTIONS}",)
+QUICK = None
+ROUNDS = 1
+SECONDS = 0.0
+FIGURES = tuple(Figure(f"{call}{which}", "ms") for call in CALLS for which in ("", ", worst"))
 
 
 def drive(loadgen: pathlib.Path, port: int, seconds: float) -> "subprocess.Popen[str]":
@@ -85,17 +91,19 @@ def stops(loop: asyncio.AbstractEventLoop) -> list[float]:
     return late
 
 
-def measure(loadgen: pathlib.Path, name: str) -> list[list[float]]:
-    factory, protocol, net = LOOPS[name]
-    loop = factory()
+def serve_and_measure(name: str) -> list[list[float]]:
+    module, protocol, net = LOOPS[name]
+    loadgen = build("loadgen")
+    loop = importlib.import_module(module).new_event_loop()
 
     async def serve() -> asyncio.AbstractServer:
         server: asyncio.AbstractServer = await (net or loop).create_server(protocol, "127.0.0.1", 0)
         return server
 
     server = loop.run_until_complete(serve())
-    port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    port = server.sockets[0].getsockname()[1]
     client = drive(loadgen, port, 4.0)
+    pin_to_first_core()  # the client has taken the last one of those that it was given
     loop.run_until_complete(asyncio.sleep(0.5))
     found = [loop.run_until_complete(timers(loop)), loop.run_until_complete(threads(loop)), stops(loop)]
     if client.poll() is not None:
@@ -108,32 +116,45 @@ def measure(loadgen: pathlib.Path, name: str) -> list[list[float]]:
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m poolio bench --latency", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="status 1 if poolio.EventLoop is later than its bounds")
-    args = parser.parse_args(argv)
-    loadgen = build("loadgen")
-    pin_to_first_core()
-    console = rich.console.Console(width=None if sys.stdout.isatty() else 120)
-    table = rich.table.Table(title=f"milliseconds late while {CONNECTIONS} connections echo {SIZE} B at full rate")
-    table.add_column("loop", no_wrap=True)
-    for figure in FIGURES:
-        table.add_column(figure, justify="right")
-    too_late = []
-    for name in LOOPS:
-        found = [[1e3 * seconds for seconds in late] for late in measure(loadgen, name)]
-        table.add_row(name, *(f"{statistics.median(late):.2f} (worst {max(late):.2f})" for late in found),
-                      style="bold cyan" if name.startswith("poolio") else "")
-        if name == "poolio.EventLoop":
-            too_late = [f"{figure}: {max(late):.1f} ms, at most {bound} allowed"
-                        for figure, late, bound in zip(FIGURES, found, BOUNDS_MS, strict=True) if max(late) > bound]
-    console.print(table)
-    if args.check and too_late:
-        console.print("too late:", *too_late)
-        return 1
-    return 0
+def rows(kind: str) -> dict[str, tuple[str, ...]]:
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of latency: {KINDS[0]}")
+    return {name: (module,) for name, (module, _, _) in LOOPS.items()}
+
+
+def figures(kind: str) -> tuple[Figure, ...]:
+    return FIGURES
+
+
+def title(kind: str) -> str:
+    return f"{CONNECTIONS} connections echo {size_text(SIZE)}"
+
+
+def prepare() -> None:
+    build("loadgen")
+
+
+def measured(task: Task) -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-m", "benchmarks.latency", task.row], capture_output=True, text=True,
+                          env=child_environment())
+    if done.returncode:
+        raise BenchmarkFailed(f"{task.row}: {done.stderr[-4000:]}")
+    late = [[1e3 * seconds for seconds in figures] for figures in json.loads(done.stdout)]
+    values = (value for figures in late for value in (statistics.median(figures), max(figures)))
+    return dict(zip((figure.name for figure in FIGURES), values, strict=True))
+
+
+def too_late(run: Run) -> list[str]:
+    """What of poolio.EventLoop is beyond its bounds."""
+    found = []
+    for call, bound in zip(CALLS, BOUNDS_MS, strict=True):
+        record = run.find("latency", title(KINDS[0]), OWN, f"{call}, worst")
+        if record is None:
+            found.append(f"{call}: not measured")
+        elif record.value > bound:
+            found.append(f"{call}: {record.value:.1f} ms, at most {bound} allowed")
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print(json.dumps(serve_and_measure(sys.argv[1])))

@@ -9,10 +9,13 @@
    changing places of a random block, so stale or misplaced bytes are seen. The server's CPU time is read every window
    from perf's task clock of its process; where that is not permitted, from /proc/PID/schedstat, which moves in steps
    of 4 ms, so windows are then at least 400 ms. Ends after SECONDS plus a grace, whatever the server does. A wrong byte
-   or an early close ends it with a message and status 1. */
+   or an early close ends it with a message and status 1.
+
+   Compiled with POOLIO_TLS all of this goes over TLS: wire.h. */
 
 #define PROGRAM "loadgen"
 #include "bench.h"
+#include "wire.h"
 
 enum { SPREAD = 4096, READ_SIZE = 262144 };
 enum { BUCKETS_PER_DOUBLING = 32, BUCKETS = 64 * BUCKETS_PER_DOUBLING };
@@ -20,6 +23,7 @@ static const double WARM_UP = 0.15, GRACE = 20.0;
 
 typedef struct {
     int fd;
+    Wire wire;
     uint32_t interest;
     size_t sent, received;
     uint64_t sequence, started;
@@ -90,7 +94,7 @@ static void want(Connection *c, uint32_t events)
 static void send_more(Connection *c)
 {
     while (c->sent < size) {
-        ssize_t n = send(c->fd, c->message + c->sent, size - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = wire_send(&c->wire, c->message + c->sent, size - c->sent);
         if (n < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK) {
                 want(c, EPOLLIN | EPOLLOUT);
@@ -112,14 +116,15 @@ static void next_message(Connection *c, uint64_t now)
     send_more(c);
 }
 
-static void receive(Connection *c)
+/* 1: something came. */
+static int receive(Connection *c)
 {
     static char buffer[READ_SIZE];
     size_t room = size - c->received + 1;      /* one more, to see a byte too many */
-    ssize_t n = recv(c->fd, buffer, room < READ_SIZE ? room : READ_SIZE, MSG_DONTWAIT);
+    ssize_t n = wire_recv(&c->wire, buffer, room < READ_SIZE ? room : READ_SIZE);
     uint64_t now;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return;
+        return 0;
     if (n >= 0)
         errno = 0;                             /* what a call before this one left is not the reason */
     if (n <= 0)
@@ -130,7 +135,7 @@ static void receive(Connection *c)
         fail("the server echoed wrong bytes");
     c->received += (size_t)n;
     if (c->received < size)
-        return;
+        return 1;
     now = now_ns();
     if (counting) {
         messages += 1;
@@ -140,6 +145,7 @@ static void receive(Connection *c)
         c->sequence += 1;
     else
         next_message(c, now);
+    return 1;
 }
 
 static void turn(void)
@@ -149,7 +155,8 @@ static void turn(void)
     for (i = 0; i < n; i++) {
         Connection *c = events[i].data.ptr;
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-            receive(c);
+            while (receive(c) && wire_pending(&c->wire))
+                ;
         if (events[i].events & EPOLLOUT)
             send_more(c);
     }
@@ -173,6 +180,7 @@ static Connection *connect_all(int port, int count)
         if (all[i].fd < 0 || connect(all[i].fd, (struct sockaddr *)&address, sizeof address) < 0)
             fail("cannot connect");
         setsockopt(all[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        wire_open(&all[i].wire, all[i].fd);
     }
     return all;
 }
@@ -213,9 +221,10 @@ static void measure(double seconds, pid_t pid, double window_ms)
         last_messages = messages;
     }
     end = now_ns();
-    printf("{\"messages\": %lu, \"seconds\": %.6f, \"clock\": \"%s\", \"p50_us\": %.2f, \"p99_us\": %.2f, \"windows\": [",
+    printf("{\"messages\": %lu, \"seconds\": %.6f, \"clock\": \"%s\", \"p50_us\": %.2f, \"p99_us\": %.2f, "
+           "\"wire\": \"%s\", \"windows\": [",
            last_messages, (double)(end - start) / 1e9, perf_fd >= 0 ? "perf task clock" : "schedstat",
-           percentile_us(0.5), percentile_us(0.99));
+           percentile_us(0.5), percentile_us(0.99), WIRE);
     for (i = 0; i < count; i++)
         printf("%s[%lu, %lu]", i ? ", " : "", window_messages[i], window_cpu[i]);
     printf("]}\n");

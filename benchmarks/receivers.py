@@ -1,15 +1,15 @@
-"""Which servers that receive are compared? One for each row and kind: receivers.py KIND ROW, ends with its stdin.
+"""Which servers that receive are compared? One for each row and kind: -m benchmarks.receivers KIND ROW.
 
-KIND is bulkN, prefixedN or linesN, as blast.c sends it. Every server, the C one too, counts the messages, adds up their
-first bytes and keeps the last message; of bulk data it counts the bytes and compares the first one of each read with
-the one that belongs there. At the end of a connection it says so, and blast.c compares. So each message and each read
-is looked into, at the price of one item (about 22 ns in Python, of `bytes` and of a Buffer alike). What is compared is
-how a message comes to that loop.
+It ends with its standard input. KIND is bulkN, prefixedN or linesN, as blast.c sends it. Every server, the C one too,
+counts the messages, adds up their first bytes and keeps the last message; of bulk data it counts the bytes and
+compares the first one of each read with the one that belongs there. At the end of a connection it says so, and blast.c
+compares. So each message and each read is looked into, at the price of one item (about 22 ns in Python, of `bytes` and
+of a Buffer alike). What is compared is how a message comes to that loop.
 
-"by hand" is the best that was found for asyncio.Protocol, whatever the sizes of messages: one struct call and one slice
-a message, its end found by struct's own check, the tail joined by hand; for lines split(), which is C. (A parser that
-bets on the length before, with one struct for header and body, takes 100 ns for 135: right for one size of message.)
-"C epoll, static buffer" (sink.c) is what nobody can undercut.
+"by hand" is the best that was found for asyncio.Protocol, whatever the sizes of messages: one struct call and one
+slice a message, its end found by struct's own check, the tail joined by hand; for lines split(), which is C. (A parser
+that bets on the length before, with one struct for header and body, takes 100 ns for 135: right for one size of
+message.) "C epoll, static buffer" (sink.c) is what nobody can undercut.
 """
 
 import argparse
@@ -25,9 +25,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from servers import WARMING_BLOCK_BYTES, pin_to_first_core
-
 import poolio
+from benchmarks.servers import WARMING_BLOCK_BYTES, pin_to_first_core
 
 READ_BYTES = 262144
 TAIL = 16
@@ -167,6 +166,10 @@ class Row:
     kinds: tuple[str, ...]
     serve: Callable[[str], Any]
     loop: str = "asyncio"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.loop,)
 
 
 def protocol(factory: Callable[[], Any], own: bool = False) -> Callable[[str], Any]:

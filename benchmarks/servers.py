@@ -1,13 +1,16 @@
-"""Which echo servers are compared? One for each row; run as a child process: servers.py ROW, ends with its stdin.
+"""Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM], ends with stdin.
 
-All echo what they receive and nothing else: no backpressure, no framing. The client has one message outstanding on each
-connection, so no queue grows beyond it. The server pins itself to the first allowed core and prints its port.
+All echo what they receive and nothing else: no backpressure, no framing. The client has one message outstanding on
+each connection, so no queue grows beyond it. The server pins itself to the first allowed core and prints its port.
 
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
 keep the view, so there a bytearray of which something is still unsent is left to the transport and replaced. Nothing
 is copied that needs no copy. "C epoll, static buffer" (limit.c) is what nobody can undercut: one epoll_wait, one recv
 and one send, no state for a connection; it has no heap to warm, and its idle connections cost the kernel only.
+
+With a PEM file of key and certificate it serves TLS: asyncio's and poolio's transports under the standard library's
+ssl, uvloop's and aiofastnet's with their own; the limit is limit_tls.c, with OpenSSL.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import importlib
 import os
 import pathlib
 import resource
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,23 +86,33 @@ def pooled(zeroing: str) -> Callable[[], asyncio.BaseProtocol]:
 
 @dataclass(frozen=True)
 class Row:
-    serve: Callable[[], None]
-    heap: str  # "cold"; "warm": one block of 1 MiB dropped before serving; "none"
+    serve: Callable[[ssl.SSLContext | None], None]
+    needs: tuple[str, ...] = ()  # modules
+
+
+class FastNet:
+    """aiofastnet's server on the running loop, called as a loop's method."""
+
+    async def create_server(self, *arguments: Any, **options: Any) -> asyncio.AbstractServer:
+        create = importlib.import_module("aiofastnet").create_server
+        server: asyncio.AbstractServer = await create(asyncio.get_running_loop(), *arguments, **options)
+        return server
 
 
 def on_loop(
     name: str, protocol: Callable[[], Callable[[], asyncio.BaseProtocol]], heap: str = "warm", net: Any = None,
 ) -> Row:
-    """A row served by a protocol on the transports of an event loop, or on poolio's: net=poolio."""
+    """A row served by a protocol on the transports of an event loop, or on those of `net`. A warm heap: one block of
+    1 MiB was dropped before serving."""
 
-    def serve_on_loop() -> None:
+    def serve_on_loop(context: ssl.SSLContext | None) -> None:
         loops, factory = importlib.import_module(name), protocol()
         if heap == "warm":
             bytearray(WARMING_BLOCK_BYTES)
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
-            runner.run(serve(factory, net))
+            runner.run(serve(factory, net, context))
 
-    return Row(serve_on_loop, heap)
+    return Row(serve_on_loop, (name, "aiofastnet") if isinstance(net, FastNet) else (name,))
 
 
 async def echo_stream(reader: Any, writer: Any) -> None:
@@ -114,30 +128,34 @@ async def echo_stream(reader: Any, writer: Any) -> None:
 def streams_on_loop(name: str, module: Any) -> Row:
     """A row served by streams, asyncio's or poolio's: module.start_server()."""
 
-    def serve_on_loop() -> None:
+    def serve_on_loop(context: ssl.SSLContext | None) -> None:
         bytearray(WARMING_BLOCK_BYTES)
         factory = importlib.import_module(name).new_event_loop
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(serve(None, module))
+            runner.run(serve(None, module, context))
 
-    return Row(serve_on_loop, "warm")
+    return Row(serve_on_loop, (name,))
 
 
-def become_the_limit() -> None:
-    """limit.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
-    program = pathlib.Path(__file__).parent / "results" / "limit"
-    os.execv(program, [str(program)])
+def become_the_limit(context: ssl.SSLContext | None) -> None:
+    """limit.c, or limit_tls.c, instead of this interpreter, on the core that it was pinned to; both are compiled."""
+    results = pathlib.Path(__file__).parent / "results"
+    if context is None:
+        os.execv(results / "limit", ["limit"])
+    os.execv(results / "limit_tls", ["limit_tls", sys.argv[2]])
 
 
 LIMIT = "C epoll, static buffer"
 ROWS = {
-    LIMIT: Row(become_the_limit, heap="none"),
+    LIMIT: Row(become_the_limit),
     "asyncio Protocol, cold heap": on_loop("asyncio", lambda: PlainEcho, heap="cold"),
     "asyncio Protocol, warm heap": on_loop("asyncio", lambda: PlainEcho),
     "asyncio, fresh bytearray a read": on_loop("asyncio", lambda: FreshBytearrayEcho),
     "asyncio, one bytearray a connection": on_loop("asyncio", lambda: OwnBytearrayEcho),
     "uvloop Protocol": on_loop("uvloop", lambda: PlainEcho),
     "rloop Protocol": on_loop("rloop", lambda: PlainEcho),
+    "aiofastnet, asyncio": on_loop("asyncio", lambda: PlainEcho, net=FastNet()),
+    "aiofastnet, uvloop": on_loop("uvloop", lambda: PlainEcho, net=FastNet()),
     "poolio never, asyncio": on_loop("asyncio", lambda: pooled("never")),
     "poolio on_alloc, asyncio": on_loop("asyncio", lambda: pooled("on_alloc")),
     "poolio on_release, asyncio": on_loop("asyncio", lambda: pooled("on_release")),
@@ -154,7 +172,6 @@ ROWS = {
     "poolio streams, uvloop": streams_on_loop("uvloop", poolio),
     "poolio streams, EventLoop": streams_on_loop("poolio", poolio),
 }
-BASELINE = "asyncio, one bytearray a connection"
 
 
 def pin_to_first_core() -> None:
@@ -163,14 +180,16 @@ def pin_to_first_core() -> None:
         os.sched_setaffinity(0, {min(cores)})
 
 
-async def serve(factory: Callable[[], asyncio.BaseProtocol] | None, net: Any) -> None:
+async def serve(
+    factory: Callable[[], asyncio.BaseProtocol] | None, net: Any, context: ssl.SSLContext | None,
+) -> None:
     """Protocols of this factory, or streams if it is None; on the transports of `net`, or of the loop if it is None."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     if factory is None:
-        server = await net.start_server(echo_stream, "127.0.0.1", 0, backlog=2048)
+        server = await net.start_server(echo_stream, "127.0.0.1", 0, backlog=2048, ssl=context)
     else:
-        server = await (net or loop).create_server(factory, "127.0.0.1", 0, backlog=2048)
+        server = await (net or loop).create_server(factory, "127.0.0.1", 0, backlog=2048, ssl=context)
     loop.add_reader(sys.stdin.fileno(), ended.set)
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()
@@ -178,14 +197,21 @@ async def serve(factory: Callable[[], asyncio.BaseProtocol] | None, net: Any) ->
     server.close()
 
 
+def context_of(pem: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", choices=ROWS)
-    row = ROWS[parser.parse_args().row]
+    parser.add_argument("pem", nargs="?")
+    args = parser.parse_args()
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    row.serve()
+    ROWS[args.row].serve(context_of(args.pem) if args.pem else None)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """`python -m poolio`: an echo server, the benchmarks of the source checkout that this package lies in, this build."""
 
 import argparse
+import importlib
 import importlib.util
 import os
 import pathlib
 import platform
-import runpy
 import sys
 
 import poolio
@@ -13,16 +13,17 @@ from poolio.echo import main as echo
 from poolio.pool import DEFAULT_SLAB_SIZE
 from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
 
-BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-NEEDED = ("rich", "matplotlib", "uvloop", "rloop")
-PARTS = ("--throughput", "--streams", "--datagrams", "--instructions", "--latency", "--allocation", "--operations")
+CHECKOUT = pathlib.Path(__file__).parent.parent
+NEEDED = ("jinja2", "matplotlib", "rich")
 VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 
 def missing() -> str | None:
     """Why the benchmarks can't run here; None if they can."""
-    if not (BENCHMARKS / "throughput.py").exists():
+    if not (CHECKOUT / "benchmarks" / "cli.py").exists():
         return "the benchmarks come with the source checkout, not with the wheel: clone it and run `make bench`"
+    if not sys.platform.startswith("linux"):
+        return f"the benchmarks read /proc and compare with epoll: they run on Linux, not on {sys.platform}"
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
         return f"the benchmarks need {', '.join(absent)}: pip install 'poolio[bench]'"
@@ -34,16 +35,8 @@ def bench(arguments: list[str]) -> int:
     if reason:
         print(f"poolio bench: {reason}", file=sys.stderr)
         return 2
-    sys.path.insert(0, str(BENCHMARKS))
-    for part in PARTS:
-        if part in arguments:
-            return run(part, [argument for argument in arguments if argument != part])
-    return run("--throughput", arguments) or any(run(part, []) for part in PARTS[1:])
-
-
-def run(part: str, arguments: list[str]) -> int:
-    main = runpy.run_path(str(BENCHMARKS / f"{part.removeprefix('--')}.py"))["main"]
-    return int(main(arguments))
+    sys.path.insert(0, str(CHECKOUT))
+    return int(importlib.import_module("benchmarks.cli").main(arguments))
 
 
 def info() -> int:
@@ -74,7 +67,7 @@ def info() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m poolio", description="Tools that come with poolio.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("bench", add_help=False, help=f"all benchmarks, or one of them: {', '.join(PARTS)}")
+    commands.add_parser("bench", add_help=False, help="benchmarks beside asyncio, uvloop and C: tables, HTML, JSON")
     commands.add_parser("echo", add_help=False, help="an echo server on poolio's transports: --loop, --port, ...")
     commands.add_parser("info", help="build, limits and the default pool's statistics")
     if len(sys.argv) == 1:

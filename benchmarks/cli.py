@@ -1,0 +1,181 @@
+"""What does `python -m poolio bench` do? Measures the parts that were asked for, and shows them: terminal, JSON, HTML.
+
+usage examples:
+  bench                        everything, for about an hour: the tables, report.html and report.json
+  bench --quick                the same in two minutes: fewer kinds, rows and shorter rounds
+  bench echo tls --rows poolio uvloop
+                               two parts, only the rows with these words in their names, and C
+  bench datagrams --kinds trains512 flows64x8 --rounds 7
+  bench --quick --compare old.json
+                               and what has changed since that run
+  bench --from new.json --compare old.json
+                               nothing is measured: two runs that are there, compared
+"""
+
+import argparse
+import datetime
+import math
+import pathlib
+import random
+import shlex
+import time
+from collections.abc import Sequence
+
+import rich.console
+import rich.progress
+
+from benchmarks import compare, latency, records, report, terminal
+from benchmarks.harness import RESULTS
+from benchmarks.machine import machine, versions, why_missing
+from benchmarks.parts import PARTS, part, text
+from benchmarks.records import Run
+from benchmarks.session import Options, Session
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="python -m poolio bench", formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [PART ...] [options]",
+        description="Benchmarks of poolio and of what else is installed: server CPU, memory, and their ratios to C.\n\n"
+                    "parts:\n" + "\n".join(f"  {name:14}{text(name).question}" for name in PARTS),
+        epilog=(__doc__ or "").partition("\n\n")[2].replace("usage examples", "examples"))
+    found.add_argument("parts", nargs="*", metavar="PART", help="which ones (default: all)")
+    found.add_argument("--list", action="store_true", help="list the parts, their kinds and rows, and what is absent")
+    measuring = found.add_argument_group("what is measured")
+    measuring.add_argument("--quick", action="store_true", help="few kinds and rows, short rounds; about two minutes")
+    measuring.add_argument("--rows", nargs="+", default=[], metavar="WORD",
+                           help="only rows with one of these in their names, and what they are divided by")
+    measuring.add_argument("--kinds", nargs="+", default=[], metavar="KIND",
+                           help="of one part: 64x1000, bulk512, flood64, ...")
+    measuring.add_argument("--rounds", type=int, metavar="N",
+                           help="interleaved rounds (default: the part's own, 1 to 15)")
+    measuring.add_argument("--seconds", type=float, metavar="S",
+                           help="a row in a round (default: the part's own, 0.7 or 1)")
+    measuring.add_argument("--seed", type=int, metavar="N", help="of the order of the rows (default: a random one)")
+    showing = found.add_argument_group("what is done with it")
+    showing.add_argument("--compare", type=pathlib.Path, metavar="OLD.json",
+                         help="show what changed against an earlier run")
+    showing.add_argument("--json", type=pathlib.Path, default=RESULTS / "report.json", metavar="PATH",
+                         help="everything, with the raw rounds (default: benchmarks/results/report.json)")
+    showing.add_argument("--html", type=pathlib.Path, default=RESULTS / "report.html", metavar="PATH",
+                         help="the report, one file (default: benchmarks/results/report.html)")
+    showing.add_argument("--from", type=pathlib.Path, dest="source", metavar="NEW.json",
+                         help="measure nothing, show this run again")
+    showing.add_argument("--check", action="store_true",
+                         help="of latency: status 1 if poolio.EventLoop is beyond its bounds")
+    return found
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """SystemExit, with the value and what is allowed, if an argument is not."""
+    ours = parser()
+    args = ours.parse_args(arguments)
+    unknown = [name for name in args.parts if name not in PARTS]
+    if unknown:
+        ours.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    args.parts = [name for name in PARTS if name in args.parts] or list(PARTS)
+    if args.rounds is not None and args.rounds < 1:
+        ours.error(f"--rounds is at least 1, not {args.rounds}")
+    if args.seconds is not None and not (0.1 <= args.seconds <= 3600 and math.isfinite(args.seconds)):
+        ours.error(f"--seconds is between 0.1 and 3600, not {args.seconds}")
+    if args.kinds and len(args.parts) != 1:
+        ours.error("--kinds is about one part: name it")
+    if args.check and "latency" not in args.parts:
+        ours.error("--check is about latency, which is not among the parts")
+    for kind in args.kinds:
+        try:
+            part(args.parts[0]).rows(kind)
+        except ValueError as reason:
+            ours.error(str(reason))
+    if args.seed is None:
+        args.seed = random.randrange(1 << 32)
+    return args
+
+
+def listing(names: Sequence[str], out: rich.console.Console) -> None:
+    for name in names:
+        module = part(name)
+        quick = module.QUICK.kinds if module.QUICK else ()
+        out.print(f"{name}: {text(name).question}", markup=False, style="bold")
+        kinds = [f"{kind} (quick)" if kind in quick else kind for kind in module.KINDS]
+        out.print("  kinds:", ", ".join(kinds), markup=False)
+        rows: dict[str, tuple[str, ...]] = {}
+        for kind in module.KINDS:
+            rows |= module.rows(kind)
+        for row, needs in rows.items():
+            reason = why_missing(needs)
+            said, style = (f": absent, {reason}", "yellow") if reason else ("", "")
+            out.print(f"  {row}{said}", markup=False, style=style)
+
+
+def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -> Run:
+    """Shows each part's tables when it is done. Ctrl-C ends it; the kinds that are whole by then are kept."""
+    started = time.monotonic()
+    options = Options(args.quick, args.rounds, args.seconds, tuple(args.kinds), tuple(args.rows), args.seed)
+    names = [name for name in args.parts if not args.quick or part(name).QUICK or len(args.parts) < len(PARTS)]
+    run = Run(machine(), versions(), {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "command": command,
+        "seed": str(args.seed), "kinds and rows": "quick" if args.quick else "all, or those of the command",
+        "rounds": str(args.rounds or ("quick" if args.quick else "the part's own")),
+        "seconds a row and round": str(args.seconds or ("quick" if args.quick else "the part's own"))})
+    with rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn("{task.fields[row]}"), console=out, transient=True) as progress:
+        whole = progress.add_task("parts", total=len(names), row="")
+        task = progress.add_task("", total=None, row="")
+        session = Session(
+            options, run,
+            lambda what, steps: progress.reset(task, total=steps, description=what, row=""),
+            lambda row: progress.update(task, advance=1, row=row))
+        try:
+            for name in names:
+                progress.update(whole, row=name)
+                session.measure(name, part(name))
+                progress.update(whole, advance=1)
+                terminal.show(run, name, out)
+        except KeyboardInterrupt:
+            run.conditions["status"] = "interrupted"
+    run.conditions["took"] = f"{time.monotonic() - started:.0f} s"
+    return run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse(arguments)
+    out = terminal.console()
+    if args.list:
+        listing(args.parts, out)
+        return 0
+    try:
+        earlier = records.load(args.compare) if args.compare else None
+        run = records.load(args.source) if args.source else None
+    except (OSError, ValueError) as reason:
+        out.print(f"poolio bench: {reason}", markup=False, style="red")
+        return 2
+    if run is None:
+        run = measure(args, shlex.join(["python", "-m", "poolio", "bench", *(arguments or ())]), out)
+        records.save(run, args.json)
+        out.print(f"written: {args.json}, with the raw rounds; seed {args.seed}", markup=False)
+    else:
+        terminal.show_all(run, out)
+    compared = None
+    if earlier:
+        with_what = f"{args.compare.name} of {earlier.conditions.get('date', 'an unknown date')}"
+        compared = report.view(compare.compare(earlier, run), with_what)
+        terminal.show_comparison(compared, out)
+    args.html.parent.mkdir(parents=True, exist_ok=True)
+    args.html.write_text(report.html(run, compared))
+    out.print(f"written: {args.html}", markup=False)
+    return status(run, args, out)
+
+
+def status(run: Run, args: argparse.Namespace, out: rich.console.Console) -> int:
+    failed = [absent for absent in run.absent if absent.failed]
+    if failed:
+        out.print(f"{len(failed)} rows or parts failed, see above", style="red")
+    late = latency.too_late(run) if args.check else []
+    if late:
+        out.print("too late: " + "; ".join(late), markup=False, style="red")
+    if run.conditions.get("status") == "interrupted":
+        return 130
+    return 1 if failed or late else 0

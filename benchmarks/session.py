@@ -1,0 +1,125 @@
+"""In which order is measured, and what happens to a row that fails? Interleaved rounds, in a newly shuffled order each.
+
+A part is a module with: QUESTION in its docstring's first line; KINDS and QUICK (KINDS and ROWS of `--quick`); ROUNDS,
+SECONDS; figures(kind), rows(kind) (each row and the modules that it needs), title(kind), prepare(), and measured(task),
+which measures one row once and returns a value for each figure. Nothing here knows what is measured.
+
+A row whose modules are not installed is absent, with its reason; so is a part whose prepare() finds something missing.
+A row that fails is left out from then on, and said to have failed; if the row that the others are divided by fails, its
+kind ends.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from benchmarks.harness import BenchmarkFailed, Unavailable
+from benchmarks.machine import why_missing
+from benchmarks.records import Absent, Figure, Record, Run
+
+
+@dataclass(frozen=True)
+class Quick:
+    """What a quick run takes."""
+
+    kinds: tuple[str, ...]
+    rows: tuple[str, ...]
+    rounds: int = 3
+    seconds: float = 0.25
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row, measured once."""
+
+    kind: str
+    row: str
+    seconds: float
+    notes: dict[str, str]  # what the measurement says of itself, the clock for example
+
+
+class Part(Protocol):
+    __doc__: str | None
+    KINDS: tuple[str, ...]
+    QUICK: Quick | None  # None: not in a quick run
+    ROUNDS: int
+    SECONDS: float  # 0: it has no such thing
+
+    def rows(self, kind: str) -> dict[str, tuple[str, ...]]: ...
+    def figures(self, kind: str) -> tuple[Figure, ...]: ...
+    def title(self, kind: str) -> str: ...
+    def prepare(self) -> None: ...
+    def measured(self, task: Task) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    quick: bool = False
+    rounds: int | None = None
+    seconds: float | None = None
+    kinds: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()  # parts of names, in any case of letters
+    seed: int = 0
+
+
+@dataclass
+class Session:
+    options: Options
+    run: Run
+    started: Callable[[str, int], None] = lambda what, steps: None
+    advanced: Callable[[str], None] = lambda row: None
+    shuffle: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shuffle = random.Random(self.options.seed)
+
+    def measure(self, name: str, part: Part) -> None:
+        try:
+            part.prepare()
+        except (Unavailable, BenchmarkFailed) as reason:
+            failed = isinstance(reason, BenchmarkFailed)
+            self.run.absent.append(Absent(name, "", "", str(reason), failed))
+            return
+        quick = part.QUICK if self.options.quick else None
+        for kind in self.options.kinds or (quick.kinds if quick else part.KINDS):
+            self.measure_kind(name, part, kind, quick)
+
+    def wanted(self, rows: Sequence[str], bases: tuple[str, ...], quick: Quick | None) -> list[str]:
+        """The main base is always among them."""
+        texts = [text.lower() for text in self.options.rows]
+        if texts:
+            return [row for row in rows if row in bases[:1] or any(text in row.lower() for text in texts)]
+        return [row for row in rows if quick is None or row in quick.rows]
+
+    def measure_kind(self, name: str, part: Part, kind: str, quick: Quick | None) -> None:
+        needs, figures, title = part.rows(kind), part.figures(kind), part.title(kind)
+        base = figures[0].bases[:1]
+        rows = []
+        for row in self.wanted(list(needs), base, quick):
+            reason = why_missing(needs[row])
+            if reason:
+                self.run.absent.append(Absent(name, title, row, reason))
+            else:
+                rows.append(row)
+        rounds = self.options.rounds or (quick.rounds if quick else part.ROUNDS)
+        seconds = self.options.seconds or (quick.seconds if quick else part.SECONDS)
+        notes: dict[str, str] = {}
+        found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
+        self.started(f"{name}, {title}", rounds * len(rows))
+        for _ in range(rounds):
+            for row in self.shuffle.sample(list(found), len(found)):
+                self.advanced(row)
+                try:
+                    found[row].append(part.measured(Task(kind, row, seconds, notes)))
+                except BenchmarkFailed as failure:
+                    self.run.absent.append(Absent(name, title, row, str(failure), failed=True))
+                    del found[row]
+                    if row in base:
+                        return
+        for row in (row for row in rows if row in found):
+            for figure in figures:
+                values = tuple(measured[figure.name] for measured in found[row])
+                self.run.records.append(Record(name, title, row, figure, values))
+        for what, text in notes.items():
+            self.run.conditions[f"{name}, {what}"] = text
