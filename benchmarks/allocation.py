@@ -52,15 +52,14 @@ def nanoseconds(timer: timeit.Timer) -> Callable[[], float]:
 @functools.cache
 def timer(kind: str, row: str) -> Callable[[], float]:
     """An empty row is the loop alone."""
-    name, size, _ = split_kind(kind)
+    name, size, _ = split_kind(kind, tuple(STATEMENTS))
     given = names(row) if row else {}
     call = CALLS[row] if row else "n"
     return nanoseconds(timeit.Timer(STATEMENTS[name].format(call=call), SETUP, globals=given | {"n": size}))
 
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
-    if split_kind(kind)[0] not in STATEMENTS:
-        raise ValueError(f"{kind!r} is no kind of allocation: droppedN or heldN")
+    split_kind(kind, tuple(STATEMENTS))
     return {row: ("numpy",) if row.startswith("numpy") else () for row in CALLS}
 
 
@@ -70,7 +69,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    name, size, _ = split_kind(kind)
+    name, size, _ = split_kind(kind, tuple(STATEMENTS))
     return f"{WORDS[name]}, {size_text(size)}"
 
 

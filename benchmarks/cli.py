@@ -26,10 +26,10 @@ import rich.progress
 
 from benchmarks import compare, latency, records, report, terminal
 from benchmarks.harness import RESULTS
-from benchmarks.machine import machine, versions, why_missing
+from benchmarks.machine import machine, source, versions, why_missing
 from benchmarks.parts import PARTS, part, text
 from benchmarks.records import Run
-from benchmarks.session import Options, Session
+from benchmarks.session import Options, Session, is_named
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,9 +87,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             part(args.parts[0]).rows(kind)
         except ValueError as reason:
             ours.error(str(reason))
+    if args.rows and not any(is_named(row, args.rows) for row in rows_of(args)):
+        ours.error(f"no row has one of these words in its name: {', '.join(args.rows)}; --list shows them")
     if args.seed is None:
         args.seed = random.randrange(1 << 32)
     return args
+
+
+def rows_of(args: argparse.Namespace) -> set[str]:
+    """Of all parts and kinds that are asked for."""
+    modules = [part(name) for name in args.parts]
+    return {row for module in modules for kind in args.kinds or module.KINDS for row in module.rows(kind)}
 
 
 def listing(names: Sequence[str], out: rich.console.Console) -> None:
@@ -114,7 +122,8 @@ def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -
     options = Options(args.quick, args.rounds, args.seconds, tuple(args.kinds), tuple(args.rows), args.seed)
     names = [name for name in args.parts if not args.quick or part(name).QUICK or len(args.parts) < len(PARTS)]
     run = Run(machine(), versions(), {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "command": command,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "source": source(),
+        "command": command,
         "seed": str(args.seed), "kinds and rows": "quick" if args.quick else "all, or those of the command",
         "rounds": str(args.rounds or ("quick" if args.quick else "the part's own")),
         "seconds a row and round": str(args.seconds or ("quick" if args.quick else "the part's own"))})

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.records import Record, Run
+from benchmarks.records import Record, Run, in_order
 
 MIN_ROUNDS = 3
 EXACT = 0.02  # noise of at most that: one round tells all
@@ -24,7 +24,7 @@ BETTER, WORSE = "better, beyond noise", "worse, beyond noise"
 WITHIN, TOO_FEW, OTHER_BASE = "within noise", "too few rounds to tell", "divided by another row: not comparable"
 ONLY_OLD, ONLY_NEW = "only in the earlier run", "only in this run"
 VERDICTS = (BETTER, WORSE, WITHIN, TOO_FEW, OTHER_BASE, ONLY_OLD, ONLY_NEW)
-PASSING = ("date", "seed", "command", "took", "status")  # conditions that may differ
+PASSING = ("date", "source", "seed", "command", "took", "status")  # conditions that may differ
 EXPLANATION = (
     "Beyond noise: all rounds of one run lie below all rounds of the other, and the medians differ by more than such a "
     "figure moves between two runs of the same build ({noises}), which the rounds of one run cannot show. By chance "
@@ -100,8 +100,9 @@ def explanation(comparison: Comparison) -> str:
 
 
 def compare(old: Run, new: Run) -> Comparison:
+    measured = {record.part for record in new.records}
     key = {(record.part, record.kind, record.row, record.figure.name): record
-           for record in old.records if record.figure.noise}
+           for record in old.records if record.figure.noise and record.part in measured}
     found = Comparison(warnings(old, new))
     for record in new.records:
         if record.figure.noise and not is_its_own_base(new, record):
@@ -134,12 +135,14 @@ def change(old: Run, new: Run, before: Record | None, after: Record | None) -> C
 
 
 def warnings(old: Run, new: Run) -> list[str]:
-    """Where the two were taken under different circumstances."""
-    found = []
-    pairs = ((old.machine, new.machine), (old.versions, new.versions), (old.conditions, new.conditions))
-    for was, now in pairs:
-        for name in dict.fromkeys([*was, *now]):
-            before, after = was.get(name, "not known"), now.get(name, "not known")
-            if name not in PASSING and before != after:
-                found.append(f"{name}: {before} then, {after} now")
-    return found
+    """Where the two were taken under different circumstances. Of conditions only those that both runs have: each part
+    has its own."""
+    shared = old.conditions.keys() & new.conditions.keys()
+    pairs = [(old.machine, new.machine, dict.fromkeys([*old.machine, *new.machine])),
+             (old.versions, new.versions, dict.fromkeys([*old.versions, *new.versions])),
+             (old.conditions, new.conditions, [name for name in new.conditions if name in shared - {*PASSING}])]
+    found = [f"{name}: {was.get(name, 'not known')} then, {now.get(name, 'not known')} now"
+             for was, now, names in pairs for name in names if was.get(name) != now.get(name)]
+    gone = [part for part in in_order([record.part for record in old.records])
+            if part not in {record.part for record in new.records}]
+    return found + ([f"measured then, not now, and left out of the comparison: {', '.join(gone)}"] if gone else [])

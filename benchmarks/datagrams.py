@@ -31,9 +31,9 @@ TITLES = {"flood": "full queue, {}", "trains": "trains of {}", "paced": "200,000
 
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
-    name, _, count = split_kind(kind)
-    if name not in ALL or (count > 1 and name not in FLOWS):
-        raise ValueError(f"{kind!r} is no kind of datagrams: floodN, trainsN, pacedN or flowsNxSOCKETS")
+    name, _, count = split_kind(kind, ALL)
+    if count > 1 and name not in FLOWS:
+        raise ValueError(f"{kind!r}: only flowsNxM have more than one socket that sends")
     return {row: ROWS[row].needs for row in ROWS if name in ROWS[row].kinds}
 
 
@@ -42,7 +42,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    name, size, count = split_kind(kind)
+    name, size, count = split_kind(kind, ALL)
     return TITLES[name].format(size_text(size), count)
 
 
@@ -52,7 +52,7 @@ def prepare() -> None:
 
 
 def measured(task: Task) -> dict[str, float]:
-    name, size, count = split_kind(task.kind)
+    name, size, count = split_kind(task.kind, ALL)
     kind = f"{name}{size}"
     with serving("endpoints", kind, task.row) as server:
         answer = drive_json(server, build("flood"), kind, count, task.seconds, server.process.pid, WINDOW_MS)

@@ -8,7 +8,16 @@ What it does not show: parsing, slow peers, several cores, or a network other th
 
 from typing import Any
 
-from benchmarks.harness import ENOUGH_MESSAGES, WINDOW_MS, build, cpu_ns, drive_json, serving, size_text, split_kind
+from benchmarks.harness import (
+    ENOUGH_MESSAGES,
+    WINDOW_MS,
+    build,
+    cpu_ns,
+    drive_json,
+    serving,
+    size_and_count,
+    split_kind,
+)
 from benchmarks.records import Figure
 from benchmarks.servers import LIMIT, ROWS
 from benchmarks.session import Quick, Task
@@ -38,8 +47,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    _, size, connections = split_kind(kind)
-    return f"{size_text(size)} x {connections}"
+    return size_and_count(kind)
 
 
 def prepare() -> None:

@@ -31,11 +31,11 @@ def rows(kind: str) -> dict[str, tuple[str, ...]]:
 
 
 def figures(kind: str) -> tuple[Figure, ...]:
-    return (Figure("server CPU a message", "ns", BASES[split_kind(kind)[0]], noise=0.05),)
+    return (Figure("server CPU a message", "ns", BASES[split_kind(kind, tuple(BASES))[0]], noise=0.05),)
 
 
 def title(kind: str) -> str:
-    name, size, connections = split_kind(kind)
+    name, size, connections = split_kind(kind, tuple(BASES))
     what = f"{size_text(size)} behind a length" if name == "prefixed" else f"lines of {size_text(size)}"
     return f"{what} x {connections}"
 

@@ -12,17 +12,19 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from benchmarks.machine import C_FLAGS, c_compiler
+
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results"
 QUANTILE = 0.2
 WINDOW_MS = 20
+DEADLINE_SECONDS = 90  # of what takes some 5
 ENOUGH_MESSAGES = 10  # in a window, for its CPU time a message to mean something
 
 
@@ -41,13 +43,20 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
-def split_kind(kind: str) -> tuple[str, int, int]:
+def split_kind(kind: str, names: Sequence[str] = ("",)) -> tuple[str, int, int]:
     """("flows", 64, 8) of flows64x8: a name, a size, and of how many; 1 if that is not said."""
     match = re.fullmatch(r"([a-z-]*)(\d+)(?:x(\d+))?", kind)
     name, size, count = match.groups() if match else ("", "0", "0")
-    if not int(size) or not int(count or 1):
-        raise ValueError(f"{kind!r} is no kind: a name, a size from 1 on, and perhaps xN, as in 64x1000 or bulk512")
+    if name not in names or not int(size) or not int(count or 1):
+        forms = " or ".join(f"{name}N" for name in names)
+        raise ValueError(f"{kind!r} is no kind here: {forms}, N a size from 1 on, and perhaps xM, of how many")
     return name, int(size), int(count or 1)
+
+
+def size_and_count(kind: str) -> str:
+    """The title of a kind that is no more than that, whatever its name."""
+    _, size, count = split_kind(kind, (kind.rstrip("0123456789x"),))
+    return f"{size_text(size)} x {count:,}"
 
 
 def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Sequence[str] = ()) -> pathlib.Path:
@@ -57,10 +66,11 @@ def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Se
     sources = [source, *HERE.glob("*.h")]
     if path.exists() and path.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return path
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = c_compiler()
     if compiler is None:
         raise Unavailable(f"{name} is a C program: install a C compiler (cc, gcc or clang)")
-    result = subprocess.run([compiler, "-O2", *flags, "-o", path, source, *libraries], capture_output=True, text=True)
+    result = subprocess.run([compiler, *C_FLAGS, *flags, "-o", path, source, *libraries],
+                            capture_output=True, text=True)
     if result.returncode:
         raise BenchmarkFailed(f"{name} does not compile: {result.stderr}")
     return path
@@ -70,6 +80,18 @@ def child_environment() -> dict[str, str]:
     """Children find this checkout first, and nothing in the current folder."""
     paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def output_of_module(name: str, row: str) -> str:
+    """What a module of ours that measures itself prints."""
+    try:
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", row], capture_output=True, text=True,
+                              env=child_environment(), timeout=DEADLINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BenchmarkFailed(f"{row} took more than {DEADLINE_SECONDS} seconds") from None
+    if done.returncode:
+        raise BenchmarkFailed(f"{row}: {done.stderr[-4000:]}")
+    return done.stdout
 
 
 class Server:

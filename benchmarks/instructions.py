@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import tempfile
 
-from benchmarks.harness import BenchmarkFailed, Unavailable, build, drive, serving, size_text, split_kind
+from benchmarks.harness import BenchmarkFailed, Unavailable, build, drive, serving, size_and_count, split_kind
 from benchmarks.records import Figure
 from benchmarks.servers import LIMIT, ROWS
 from benchmarks.session import Task
@@ -57,8 +57,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    _, size, connections = split_kind(kind)
-    return f"{size_text(size)} x {connections}"
+    return size_and_count(kind)
 
 
 def prepare() -> None:

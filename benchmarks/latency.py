@@ -19,7 +19,7 @@ import threading
 import time
 
 import poolio
-from benchmarks.harness import BenchmarkFailed, build, child_environment, size_text
+from benchmarks.harness import BenchmarkFailed, build, output_of_module, size_text
 from benchmarks.records import Figure, Run
 from benchmarks.servers import PlainEcho, PooledEcho, pin_to_first_core
 from benchmarks.session import Task
@@ -135,11 +135,8 @@ def prepare() -> None:
 
 
 def measured(task: Task) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.latency", task.row], capture_output=True, text=True,
-                          env=child_environment())
-    if done.returncode:
-        raise BenchmarkFailed(f"{task.row}: {done.stderr[-4000:]}")
-    late = [[1e3 * seconds for seconds in figures] for figures in json.loads(done.stdout)]
+    answer = json.loads(output_of_module("latency", task.row))
+    late = [[1e3 * seconds for seconds in figures] for figures in answer]
     values = (value for figures in late for value in (statistics.median(figures), max(figures)))
     return dict(zip((figure.name for figure in FIGURES), values, strict=True))
 

@@ -6,13 +6,16 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import ssl
+import subprocess
 import sys
 import sysconfig
 
 import poolio
 from poolio.slab import BUILD_VARIANT
 
+C_FLAGS = ("-O2",)  # of the programs in this folder
 PEERS = ("uvloop", "rloop", "aiofastnet", "numpy")
 GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 SETUP = pathlib.Path(__file__).parent.parent / "setup.py"
@@ -49,6 +52,27 @@ def compiler_flags() -> str:
     return " ".join([*dict.fromkeys(flags), *(re.findall(r'"(-[^"]+)"', own[1]) if own else [])])
 
 
+def c_compiler() -> pathlib.Path | None:
+    found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    return pathlib.Path(found) if found else None
+
+
+def first_line(*command: object) -> str:
+    """Of what it prints; nothing if it can't be run or fails."""
+    try:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=SETUP.parent)
+    except OSError:
+        return ""
+    return done.stdout.partition("\n")[0] if done.returncode == 0 else ""
+
+
+def source() -> str:
+    """The commit, and whether anything differs from it."""
+    commit = first_line("git", "rev-parse", "--short", "HEAD")
+    changed = first_line("git", "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}{', with changes' if changed else ''}" if commit else "not a git checkout"
+
+
 def machine() -> dict[str, str]:
     return {
         "cpu": cpu_model(),
@@ -58,6 +82,7 @@ def machine() -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
         "GIL": "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off",
         "poolio's build": f"{BUILD_VARIANT}, {compiler_flags()}",
+        "C programs": f"{first_line(c_compiler(), '--version') or 'no compiler'}, {' '.join(C_FLAGS)}",
     }
 
 

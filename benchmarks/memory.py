@@ -9,24 +9,15 @@ What it does not show: the kernel's socket buffers, which are the same for all r
 
 import json
 import subprocess
-import sys
 
 from benchmarks import keepers, tls
-from benchmarks.harness import (
-    BenchmarkFailed,
-    Unavailable,
-    build,
-    child_environment,
-    drive,
-    serving,
-    size_text,
-    split_kind,
-)
+from benchmarks.harness import BenchmarkFailed, build, drive, output_of_module, serving, size_text, split_kind
 from benchmarks.records import Figure
 from benchmarks.servers import LIMIT, ROWS
 from benchmarks.session import Quick, Task
 
-PINNED = "pinned64"
+PINNED = f"pinned{keepers.SIZE}"
+NAMES = ("idle", "idle-tls", "burst", "pinned")
 KINDS = ("idle1000", "idle-tls1000", "burst65536x1000", PINNED)
 SERVERS = tuple(row for row in ROWS if "on_alloc" not in row and "on_release" not in row and "cold" not in row)
 QUICK = Quick(("idle1000", "burst65536x1000", PINNED), (
@@ -42,8 +33,8 @@ KEPT = (Figure("stays", "KiB", noise=0.1),)
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
     if kind == PINNED:
         return dict.fromkeys(keepers.ROWS, ())
-    if split_kind(kind)[0] not in ("idle", "idle-tls", "burst"):
-        raise ValueError(f"{kind!r} is no kind of memory: idleN, idle-tlsN, burstNxM or {PINNED}")
+    if split_kind(kind, NAMES)[0] == "pinned":
+        raise ValueError(f"{kind!r}: it is always {PINNED}")
     return {name: ROWS[name].needs for name in (tls.SERVERS if kind.startswith("idle-tls") else SERVERS)}
 
 
@@ -54,8 +45,8 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    name, size, count = split_kind(kind)
-    if kind == PINNED:
+    name, size, count = split_kind(kind, NAMES)
+    if name == "pinned":
         return f"{keepers.MESSAGES:,} messages of {keepers.SIZE} B, every {keepers.EVERY:,}th kept"
     if name == "burst":
         return f"burst, {size_text(size)} through each of {count:,}"
@@ -70,14 +61,11 @@ def prepare() -> None:
 def measured(task: Task) -> dict[str, float]:
     if task.kind == PINNED:
         return kept(task.row)
-    name, size, count = split_kind(task.kind)
+    name, size, count = split_kind(task.kind, NAMES)
     if name == "burst":
         return burst(task.row, size, count)
     if name == "idle-tls":
-        try:
-            tls.prepare()
-        except Unavailable as reason:
-            raise BenchmarkFailed(str(reason)) from None
+        tls.prepare()
         return idle(task.row, size, tls.loadgen(), str(tls.PEM))
     return idle(task.row, size, build("loadgen"))
 
@@ -104,8 +92,4 @@ def burst(row: str, size: int, connections: int) -> dict[str, float]:
 
 
 def kept(row: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.keepers", row], capture_output=True, text=True,
-                          env=child_environment())
-    if done.returncode:
-        raise BenchmarkFailed(f"{row}: {done.stderr[-4000:]}")
-    return {"stays": float(json.loads(done.stdout)["kib"])}
+    return {"stays": float(json.loads(output_of_module("keepers", row))["kib"])}

@@ -18,12 +18,13 @@ from benchmarks.tables import Cell, Table, number, spread, tables
 
 READING = (
     "Each figure is the median over rounds, with the lowest and highest beside it in small print. In each round all "
-    "rows are measured one after another, in a newly shuffled order, each in a fresh process, and ratios are formed "
-    "within the round: the cores of shared machines change speed from second to second, and a change meets both sides "
-    "of a ratio. So the ratio to the C program, the limit, is the figure to look at, and the absolute one belongs to "
-    "this machine and this day. CPU is the server's own, kernel and user space, from perf's task clock, at the 20 % "
-    "quantile over windows of some 20 ms. The server has one core, the client another. Less is better, except in "
-    "messages/s. Between two runs, ratios move by a few per cent more than the rounds of one run show.")
+    "rows are measured one after another, in a newly shuffled order, servers each in a fresh process, and ratios are "
+    "formed within the round: the cores of shared machines change speed from second to second, and a change meets "
+    "both sides of a ratio. So the ratio to the C program, the limit, is the figure to look at, and the absolute one "
+    "belongs to this machine and this day. CPU is the server's own, kernel and user space, at the 20 % quantile over "
+    "short windows, by the clock that is named at the end. The server has one core, the client another. Less is "
+    "better, except in messages/s and in what is received. Between two runs, ratios move by a few per cent more than "
+    "the rounds of one run show.")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def view(comparison: comparing.Comparison, with_what: str) -> ComparisonView:
 
 def html(run: Run, compared: ComparisonView | None = None) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined)
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
+        undefined=jinja2.StrictUndefined)
     return environment.get_template("report.html.jinja").render(
         run=run, sections=[section(run, part) for part in parts_of(run)], comparison=compared, reading=READING,
         failures=[absent for absent in run.absent if absent.failed])

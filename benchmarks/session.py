@@ -63,6 +63,10 @@ class Options:
     seed: int = 0
 
 
+def is_named(row: str, words: Sequence[str]) -> bool:
+    return any(word.lower() in row.lower() for word in words)
+
+
 @dataclass
 class Session:
     options: Options
@@ -85,23 +89,25 @@ class Session:
         for kind in self.options.kinds or (quick.kinds if quick else part.KINDS):
             self.measure_kind(name, part, kind, quick)
 
-    def wanted(self, rows: Sequence[str], bases: tuple[str, ...], quick: Quick | None) -> list[str]:
-        """The main base is always among them."""
-        texts = [text.lower() for text in self.options.rows]
-        if texts:
-            return [row for row in rows if row in bases[:1] or any(text in row.lower() for text in texts)]
-        return [row for row in rows if quick is None or row in quick.rows]
+    def wanted(self, rows: Sequence[str], base: tuple[str, ...], quick: Quick | None) -> list[str]:
+        """What was asked for, and what it is divided by; none if nothing here was asked for."""
+        if not self.options.rows:
+            return [row for row in rows if quick is None or row in quick.rows]
+        named = [row for row in rows if is_named(row, self.options.rows)]
+        return [row for row in rows if row in named or row in base] if named else []
 
     def measure_kind(self, name: str, part: Part, kind: str, quick: Quick | None) -> None:
         needs, figures, title = part.rows(kind), part.figures(kind), part.title(kind)
         base = figures[0].bases[:1]
         rows = []
         for row in self.wanted(list(needs), base, quick):
-            reason = why_missing(needs[row])
-            if reason:
-                self.run.absent.append(Absent(name, title, row, reason))
+            lacking = why_missing(needs[row])
+            if lacking:
+                self.run.absent.append(Absent(name, title, row, lacking))
             else:
                 rows.append(row)
+        if not rows:
+            return
         rounds = self.options.rounds or (quick.rounds if quick else part.ROUNDS)
         seconds = self.options.seconds or (quick.seconds if quick else part.SECONDS)
         notes: dict[str, str] = {}
@@ -112,8 +118,9 @@ class Session:
                 self.advanced(row)
                 try:
                     found[row].append(part.measured(Task(kind, row, seconds, notes)))
-                except BenchmarkFailed as failure:
-                    self.run.absent.append(Absent(name, title, row, str(failure), failed=True))
+                except (BenchmarkFailed, Unavailable) as reason:
+                    failed = isinstance(reason, BenchmarkFailed)
+                    self.run.absent.append(Absent(name, title, row, str(reason), failed))
                     del found[row]
                     if row in base:
                         return

@@ -8,7 +8,7 @@ What it does not show: replies (echo has them, with streams too), slow peers, or
 """
 
 from benchmarks.blasting import cpu_ns_a_message, prepare, rows_of
-from benchmarks.harness import size_text, split_kind
+from benchmarks.harness import size_and_count
 from benchmarks.receivers import LIMIT
 from benchmarks.records import Figure
 from benchmarks.session import Quick, Task
@@ -32,8 +32,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    _, size, connections = split_kind(kind)
-    return f"{size_text(size)} x {connections}"
+    return size_and_count(kind)
 
 
 def measured(task: Task) -> dict[str, float]:

@@ -48,9 +48,11 @@ def is_ours(row: str) -> bool:
 
 
 def number(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    """Three digits, about; thousands whole."""
+    for least, digits in ((100, 0), (10, 1), (0.1, 2), (0.001, 3)):
+        if abs(value) >= least:
+            return f"{value:,.{digits}f}"
+    return f"{value:.1g}"
 
 
 def spread(values: Sequence[float]) -> str:

@@ -19,7 +19,7 @@ from benchmarks.harness import (
     build,
     drive_json,
     serving,
-    size_text,
+    size_and_count,
     split_kind,
 )
 from benchmarks.machine import why_missing
@@ -56,8 +56,7 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 
 def title(kind: str) -> str:
-    _, size, connections = split_kind(kind)
-    return f"{size_text(size)} x {connections}"
+    return size_and_count(kind)
 
 
 def loadgen() -> pathlib.Path:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import poolio
+from poolio import __main__ as commands
 
 
 def command(*arguments):
@@ -34,6 +35,22 @@ def test_no_command_prints_the_help():
     done = command()
     assert done.returncode == 0
     assert "info" in done.stdout and "bench" in done.stdout
+
+
+def test_bench_without_the_source_checkout_says_where_it_is(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(commands, "CHECKOUT", tmp_path)
+    assert commands.bench([]) == 2
+    assert "source checkout" in capsys.readouterr().err
+
+
+def test_bench_without_what_makes_its_report_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "NEEDED", ("no_such_package", "rich"))
+    assert commands.bench([]) == 2
+    assert "need no_such_package: pip install 'poolio[bench]'" in capsys.readouterr().err
+
+
+def test_bench_needs_no_peer():
+    assert not {"uvloop", "rloop", "aiofastnet", "numpy", "trustme"} & set(commands.NEEDED)
 
 
 @pytest.mark.parametrize("loop", ("poolio", "asyncio", "uvloop"))

@@ -46,7 +46,8 @@ def test_sdist_holds_sources_and_no_products(dist):
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"poolio/slab.pyx", "poolio/slab.pxd", "poolio/_memory.h", "poolio/__init__.pyi", "tests/wires.py",
-            "benchmarks/echo.py", "benchmarks/report.html.jinja", "benchmarks/loadgen.c", "benchmarks/bench.h", "LICENSE"} <= names
+            "benchmarks/echo.py", "benchmarks/report.html.jinja", "benchmarks/loadgen.c", "benchmarks/bench.h",
+            "LICENSE"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
