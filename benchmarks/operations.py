@@ -1,8 +1,8 @@
 """What do a Buffer's own operations cost beside memoryview, bytes and struct?
 
-Each pair does the same work on the same bytes. The two take turns in each round, the empty loop is measured just before
-and subtracted, and the ratio is formed within the round, so a change of the core's speed meets both. The peer is given
-its cheapest form: a bound method in a local name, `bytes` as its source.
+Each pair does the same work on the same bytes. The two take turns in each round and the ratio is formed within it, so a
+change of the core's speed meets both; the lowest time of the empty loop is subtracted. The peer is given its cheapest
+form: a bound method in a local name, `bytes` as its source.
 What it does not show: results that are held (both sides drop theirs at once), and text in which the searched bytes are
 frequent, beyond the kinds listed.
 """
@@ -10,13 +10,14 @@ frequent, beyond the kinds listed.
 import functools
 import random
 import struct
+import time
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import poolio
-from benchmarks.allocation import nanoseconds
+from benchmarks.allocation import less_the_loop, nanoseconds
 from benchmarks.harness import size_text
 from benchmarks.records import Figure
 from benchmarks.session import Quick, Task
@@ -85,7 +86,8 @@ def timers(kind: str) -> tuple[Callable[[], float], ...]:
     pair = PAIRS[kind]
     names = pair.names()
     statements = (pair.ours, pair.theirs, "n" if "n" in names else "None")
-    return tuple(nanoseconds(timeit.Timer(statement, globals=names)) for statement in statements)
+    return tuple(nanoseconds(timeit.Timer(statement, timer=time.thread_time, globals=names))
+                 for statement in statements)
 
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
@@ -108,5 +110,4 @@ def prepare() -> None:
 
 def measured(task: Task) -> dict[str, float]:
     ours, theirs, empty = timers(task.kind)
-    overhead = empty()
-    return {"an operation": max((ours if task.row == OURS else theirs)() - overhead, 0.1)}
+    return {"an operation": less_the_loop(ours if task.row == OURS else theirs, empty)}

@@ -9,11 +9,12 @@ import io
 import re
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import FuncFormatter, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.harness import size_text
 from benchmarks.records import Record, Run, in_order
@@ -24,6 +25,7 @@ OURS, OTHERS = "#2f8fd0", "#9d9d9d"
 LINES = ("#2f8fd0", "#37a78f", "#d9822b", "#9d9d9d", "#b06fc4")
 WIDTH_INCHES = 4.4
 FAR_APART = 12  # times: a logarithmic axis
+VERY_FAR_APART = 100  # times: it has room for powers of ten only
 STYLE: Any = {
     "svg.fonttype": "none", "font.size": 8.5, "font.family": "sans-serif", "text.color": INK, "axes.labelcolor": INK,
     "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
@@ -43,25 +45,34 @@ def svg_of(figure: Drawing, label: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)
 
 
-def bars(title: str, bars_of: Sequence[tuple[str, Sequence[float]]], reference: float | None, axis: str) -> str:
+@dataclass(frozen=True)
+class Bar:
+    name: str
+    values: Sequence[float]
+    ours: bool
+
+
+def bars(title: str, bars_of: Sequence[Bar], reference: float | None, axis: str) -> str:
     """Bars of medians, whiskers from the lowest to the highest."""
-    middles = [statistics.median(values) for _, values in bars_of]
+    middles = [statistics.median(bar.values) for bar in bars_of]
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(WIDTH_INCHES, 0.75 + 0.36 * len(bars_of)), layout="constrained")
         axes = figure.subplots()
-        errors = [[middle - min(values) for middle, (_, values) in zip(middles, bars_of, strict=True)],
-                  [max(values) - middle for middle, (_, values) in zip(middles, bars_of, strict=True)]]
+        errors = [[middle - min(bar.values) for middle, bar in zip(middles, bars_of, strict=True)],
+                  [max(bar.values) - middle for middle, bar in zip(middles, bars_of, strict=True)]]
         places = range(len(bars_of))
         axes.barh(places, middles, height=0.34, xerr=errors, ecolor=INK, capsize=2,
-                  color=[OURS if is_ours(row) else OTHERS for row, _ in bars_of])
-        for place, (row, _), middle in zip(places, bars_of, middles, strict=True):
-            axes.text(0.005, place - 0.27, f"{row}: {number(middle)}", va="bottom", ha="left",
+                  color=[OURS if bar.ours else OTHERS for bar in bars_of])
+        for place, bar, middle in zip(places, bars_of, middles, strict=True):
+            axes.text(0.005, place - 0.27, f"{bar.name}: {number(middle)}", va="bottom", ha="left",
                       transform=axes.get_yaxis_transform())
         positive = [value for value in middles if value > 0]
         if positive and len(positive) == len(middles) and max(positive) > FAR_APART * min(positive):
             axes.set_xscale("log")
             axes.set_xlim(left=min(positive) / 2)
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            far = max(positive) > VERY_FAR_APART * min(positive)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if far else (1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(f"{axis} (logarithmic)")
         else:
@@ -83,8 +94,9 @@ def curves(title: str, curves_of: dict[str, list[tuple[float, float]]], across: 
             axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=name, color=color)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.xaxis.set_major_locator(LogLocator(base=16))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(int(size)) if size >= 1 else ""))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.legend(frameon=False)
@@ -103,7 +115,7 @@ def pictures(run: Run, part: str) -> dict[str, str]:
     if part == "allocation":
         return allocation(mine)
     if part == "operations":
-        pairs = [(record.kind, run.compared(record)) for record in mine if is_ours(record.row)]
+        pairs = [Bar(record.kind, run.compared(record), True) for record in mine if is_ours(record.row)]
         title = "operations: ratio to the peer"
         return {title: bars(title, pairs, 1, "ratio, less is better")} if pairs else {}
     found = {}
@@ -113,7 +125,7 @@ def pictures(run: Run, part: str) -> dict[str, str]:
         bases = run.bases(records[0])
         title = f"{part}: {kind}"
         axis = f"{main.name}, ratio to {bases[0].row}" if bases else figure_heading(main)
-        rows = [(record.row, run.compared(record)) for record in records]
+        rows = [Bar(record.row, run.compared(record), is_ours(record.row)) for record in records]
         found[title] = bars(title, rows, 1 if bases else None, axis)
     return found
 
