@@ -137,16 +137,23 @@ def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -
             options, run,
             lambda what, steps: progress.reset(task, total=steps, description=what, row=""),
             lambda row: progress.update(task, advance=1, row=row))
-        try:
-            for name in names:
-                progress.update(whole, row=name)
+        for name in names:
+            progress.update(whole, row=name)
+            try:
                 session.measure(name, part(name))
-                progress.update(whole, advance=1)
-                terminal.show(run, name, out)
-        except KeyboardInterrupt:
-            run.conditions["status"] = "interrupted"
+            except KeyboardInterrupt:
+                run.conditions["status"] = "interrupted"
+            progress.update(whole, advance=1)
+            terminal.show(run, name, out)
+            if is_interrupted(run):
+                out.print("interrupted: the rest was not measured", style="red")
+                break
     run.conditions["took"] = f"{time.monotonic() - started:.0f} s"
     return run
+
+
+def is_interrupted(run: Run) -> bool:
+    return run.conditions.get("status") == "interrupted"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,6 +192,6 @@ def status(run: Run, args: argparse.Namespace, out: rich.console.Console) -> int
     late = latency.too_late(run) if args.check else []
     if late:
         out.print("too late: " + "; ".join(late), markup=False, style="red")
-    if run.conditions.get("status") == "interrupted":
+    if is_interrupted(run):
         return 130
     return 1 if failed or late else 0

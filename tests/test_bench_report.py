@@ -134,6 +134,18 @@ def test_number_keeps_about_three_digits():
         "0", "0.012", "0.50", "12.3", "123", "12,346"]
 
 
+def test_run_that_was_interrupted_is_kept_and_says_so(tmp_path, capsys, monkeypatch):
+    def interrupted(self, name, part):
+        self.run.records.append(record("poolio.EventLoop", (2.0,)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.Session, "measure", interrupted)
+    page, data = tmp_path / "page.html", tmp_path / "data.json"
+    assert cli.main(["echo", "tls", "--html", str(page), "--json", str(data)]) == 130
+    assert len(records.load(data).records) == 1
+    assert "interrupted" in Page(page.read_text()).text and "interrupted" in capsys.readouterr().out
+
+
 class MadeUp:
     """What this part measures."""
 
