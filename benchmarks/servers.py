@@ -91,12 +91,19 @@ class Row:
 
 
 class FastNet:
-    """aiofastnet's server on the running loop, called as a loop's method."""
+    """aiofastnet's servers on the running loop, called as a loop's or asyncio's."""
 
-    async def create_server(self, *arguments: Any, **options: Any) -> asyncio.AbstractServer:
+    async def create_server(self, *arguments: Any, **options: Any) -> Any:
         create = importlib.import_module("aiofastnet").create_server
-        server: asyncio.AbstractServer = await create(asyncio.get_running_loop(), *arguments, **options)
-        return server
+        return await create(asyncio.get_running_loop(), *arguments, **options)
+
+    async def start_server(self, *arguments: Any, **options: Any) -> Any:
+        start = importlib.import_module("aiofastnet").start_server
+        return await start(asyncio.get_running_loop(), *arguments, **options)
+
+
+def needs_of(loop: str, net: Any) -> tuple[str, ...]:
+    return (loop, "aiofastnet") if isinstance(net, FastNet) else (loop,)
 
 
 def on_loop(
@@ -112,7 +119,7 @@ def on_loop(
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
             runner.run(serve(factory, net, context))
 
-    return Row(serve_on_loop, (name, "aiofastnet") if isinstance(net, FastNet) else (name,))
+    return Row(serve_on_loop, needs_of(name, net))
 
 
 async def echo_stream(reader: Any, writer: Any) -> None:
@@ -134,7 +141,7 @@ def streams_on_loop(name: str, module: Any) -> Row:
         with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
             runner.run(serve(None, module, context))
 
-    return Row(serve_on_loop, (name,))
+    return Row(serve_on_loop, needs_of(name, module))
 
 
 def become_the_limit(context: ssl.SSLContext | None) -> None:
@@ -168,6 +175,8 @@ ROWS = {
     "poolio.EventLoop, asyncio.Protocol": on_loop("poolio", lambda: PlainEcho),
     "asyncio Streams": streams_on_loop("asyncio", asyncio),
     "uvloop Streams": streams_on_loop("uvloop", asyncio),
+    "rloop Streams": streams_on_loop("rloop", asyncio),
+    "aiofastnet Streams, uvloop": streams_on_loop("uvloop", FastNet()),
     "poolio streams, asyncio": streams_on_loop("asyncio", poolio),
     "poolio streams, uvloop": streams_on_loop("uvloop", poolio),
     "poolio streams, EventLoop": streams_on_loop("poolio", poolio),
