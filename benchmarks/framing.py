@@ -4,7 +4,8 @@ Rows: benchmarks/receivers.py. Driven by benchmarks/blasting.py, one connection 
 the server's CPU time a message: N bytes behind a length of 4 (prefixedN), or lines of N bytes (linesN). At the end the
 number of messages, the sum of their first bytes and the last of them are compared. The heap is warm in every row but
 C's, which has none.
-What it does not show: messages of mixed sizes, replies, slow peers, or a network other than loopback.
+What it does not show: rloop (its servers do not see the end of a connection: receivers.py), messages of mixed sizes,
+replies, slow peers, or a network other than loopback.
 """
 
 from benchmarks.blasting import cpu_ns_a_message, prepare, rows_of

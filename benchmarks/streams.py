@@ -4,7 +4,8 @@ Rows: benchmarks/receivers.py. Driven by benchmarks/blasting.py, one connection 
 the server's CPU time for N bytes (bulkN). Of each read the first byte is compared with the one that belongs there, at
 the end the number of bytes and the last of them. The heap is warm in every row but C's, which has none. "Holding": the
 server's variable still holds what it has read while it waits for more.
-What it does not show: replies (echo has them, with streams too), slow peers, or a network other than loopback.
+What it does not show: rloop (its servers do not see the end of a connection: receivers.py), replies (echo has them,
+with streams too), slow peers, or a network other than loopback.
 """
 
 from benchmarks.blasting import cpu_ns_a_message, prepare, rows_of

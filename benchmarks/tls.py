@@ -4,8 +4,9 @@ Rows: benchmarks/servers.py with a key. Method: benchmarks/harness.py, driven as
 with OpenSSL: TLS 1.3 with one cipher for everybody, every byte that comes back compared; handshakes are over before
 the figures begin. The figure is the server's CPU time a message. The client encrypts, too, so it is not always ahead
 of a fast server, which then sleeps and wakes between messages; that is in its figure, and messages/s are the pair's,
-not the server's. rloop is not among the rows, it has no TLS servers.
-What it does not show: handshakes, other ciphers, session resumption, slow peers, or a network other than loopback.
+not the server's.
+What it does not show: rloop, which has no TLS servers, handshakes, other ciphers, session resumption, slow peers, or a
+network other than loopback.
 """
 
 import pathlib
