@@ -27,6 +27,7 @@ from poolio.streams import (
     start_server,
     start_unix_server,
 )
+from poolio.supervisor import serve
 
 __version__ = "0.1.0"
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "open_unix_connection",
     "relay",
     "run",
+    "serve",
     "start_server",
     "start_tls",
     "start_unix_server",

@@ -24,6 +24,7 @@ from poolio.streams import (
     start_server,
     start_unix_server,
 )
+from poolio.supervisor import serve
 
 __version__: Final[str]
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "open_unix_connection",
     "relay",
     "run",
+    "serve",
     "start_server",
     "start_tls",
     "start_unix_server",

@@ -18,7 +18,7 @@ ORDER = (
     "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "inbox", "datagram",
     "selector", "protocol", "framed", "waiter", "reader", "writer",
 )
-DOOR = ("loop", "net", "datagrams", "streams", "echo")
+DOOR = ("loop", "net", "datagrams", "streams", "binding", "worker", "supervisor", "echo")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",
