@@ -10,8 +10,8 @@ only forks, signals and pipes, so that a fork copies nothing that could be half 
 A worker that dies takes with it what it had accepted. Its listening socket is the parent's too, so the queue stays, and
 connections that come meanwhile join it: the next worker of the slot accepts them all. As no socket leaves or joins the
 group, the kernel sends a flow of datagrams to the same slot throughout. (Linux can move a closed socket's queue to
-others of its group, but only with `net.ipv4.tcp_migrate_req`, which is off.) The price: while a slot is empty, its share
-of the new connections waits.
+others of its group, but only with `net.ipv4.tcp_migrate_req`, which is off.) The price: while a slot is empty, its
+share of the new connections waits.
 
 When all is to end, the kernel is told to begin no more connections, workers accept what is left and say so, and only
 then does the parent close its sockets.
@@ -45,6 +45,7 @@ STABLE_SECONDS = 10.0
 FIRST_DELAY, MAX_DELAY = 0.1, 5.0
 # What a worker gets beyond its deadline, to cut what is open, before it is killed.
 KILL_SECONDS = 3.0
+MAX_WAIT = 3600.0  # seconds: of what poll() can be asked for
 READ_BYTES = 65536
 
 logger = logging.getLogger("poolio.serve")
@@ -81,7 +82,7 @@ def serve(
         raise ValueError(f"workers must be 1 to {MAX_WORKERS}, not {workers}")
     if not addresses:
         raise ValueError("serve() needs an address")
-    if grace < 0:
+    if not grace >= 0:
         raise ValueError(f"grace must be 0 seconds or more, not {grace}")
     _check_surroundings(workers)
     with contextlib.ExitStack() as stack:
@@ -314,7 +315,7 @@ class Supervisor:
     def _milliseconds(self) -> float | None:
         times = [child.kill_at for child in self.children] + [slot.fill_at for slot in self.slots]
         next_time = min((at for at in times if at is not None), default=None)
-        return None if next_time is None else max(0.0, next_time - time.monotonic()) * 1000 + 1
+        return None if next_time is None else min(max(0.0, next_time - time.monotonic()), MAX_WAIT) * 1000 + 1
 
     def _signalled(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -367,7 +368,9 @@ class Supervisor:
         is_worker, is_successor = child is slot.worker, child is slot.successor
         if is_worker:
             slot.worker, slot.successor = slot.successor, None
-        if self.is_stopping or not (is_worker or is_successor):
+        if self.failure is not None:
+            logger.debug("%s: %s", child, how)  # one error is told, and these may be the same
+        elif self.is_stopping or not (is_worker or is_successor):
             logger.log(logging.ERROR if status else logging.INFO, "%s: %s", child, how)
         elif is_successor:
             slot.successor = None

@@ -49,7 +49,7 @@ class Worker:
         self.grace = grace
         self.backlog = backlog
         self.loop_factory = loop_factory
-        self.is_ready = False
+        self.manager: Any = None  # what the app has returned; None until it is entered
 
     def run(self) -> int:
         try:
@@ -63,7 +63,7 @@ class Worker:
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
-        self.stopping = asyncio.Event()
+        self.stopping, self.leaving = asyncio.Event(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
         loop.add_reader(self.parent, self._parent_ended)
         life = loop.create_task(self._live())
@@ -72,7 +72,7 @@ class Worker:
         if not life.done():
             await self._end(life)
         stop.cancel()
-        if not life.cancelled():
+        if life.done() and not life.cancelled():
             life.result()
 
     def _parent_ended(self) -> None:
@@ -87,33 +87,28 @@ class Worker:
             manager = await manager
         if not hasattr(manager, "__aenter__"):
             raise TypeError(f"app() must return an async context manager, such as a server, not {manager!r}")
-        try:
-            async with manager:
-                await self._serve()
-        except asyncio.CancelledError:
-            if hasattr(manager, "abort_clients"):
-                manager.abort_clients()
-            raise
-
-    async def _serve(self) -> None:
-        for sock in self.sockets:
-            if sock.fileno() != -1 and sock.type == socket.SOCK_STREAM:
-                sock.listen(self.backlog)  # not what the app's server thinks right for one process
-        self.is_ready = True
-        self._tell(READY)
-        await self.stopping.wait()
-        await until_queues_are_empty(self.sockets)
-        self._tell(CLOSED)
+        async with manager:
+            for sock in self.sockets:
+                if sock.fileno() != -1 and sock.type == socket.SOCK_STREAM:
+                    sock.listen(self.backlog)  # not what the app's server thinks right for one process
+            self.manager = manager  # it is ready
+            self._tell(READY)
+            await self.leaving.wait()
 
     async def _end(self, life: "asyncio.Task[None]") -> None:
-        """Let it end; at the deadline cancel it. One that is not yet ready has nothing to wait for."""
-        if self.is_ready:
+        """Accept what is in the queues, then let the app end; at the deadline cut it. One that only starts is cut at once."""
+        if self.manager is not None:
+            await until_queues_are_empty(self.sockets)
+            self._tell(CLOSED)
+            self.leaving.set()
             await asyncio.wait((life,), timeout=self.grace)
-        if not life.done():
-            if self.is_ready:
-                logger.warning("worker (%d): cut what has not ended within %g s", os.getpid(), self.grace)
-            life.cancel()
-            await asyncio.wait((life,), timeout=CANCEL_SECONDS)
+            if life.done():
+                return
+            logger.warning("worker (%d): cut what has not ended within %g s", os.getpid(), self.grace)
+            if hasattr(self.manager, "abort_clients"):
+                self.manager.abort_clients()
+        life.cancel()
+        await asyncio.wait((life,), timeout=CANCEL_SECONDS)
 
     def _tell(self, message: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody is left to hear it
