@@ -96,7 +96,7 @@ class Worker:
             await self.leaving.wait()
 
     async def _end(self, life: "asyncio.Task[None]") -> None:
-        """Accept what is in the queues, then let the app end; at the deadline cut it. One that only starts is cut at once."""
+        """Accept what is in the queues, then let the app end; at the deadline cut it. A start is cut at once."""
         if self.manager is not None:
             await until_queues_are_empty(self.sockets)
             self._tell(CLOSED)
