@@ -9,6 +9,7 @@
 #   make test-libraries  aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
+#   make serve-load  20,000 connections to poolio.serve() while its workers are killed: how many are lost
 #   make soak     2,000 connections opened, used and dropped at random for a minute
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
 #   make fuzz     the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
@@ -23,7 +24,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean
+.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,6 +47,9 @@ test-libraries: $(STAMP)test,libraries
 
 test-cpython: $(STAMP)test
 	$(BIN)/python tests/cpython.py
+
+serve-load: $(STAMP)test
+	$(BIN)/pytest -m full -s tests/test_serve.py
 
 soak: $(STAMP)test
 	$(BIN)/python tests/soak

@@ -20,9 +20,9 @@ import select
 import socket
 import stat
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-__all__ = ["bind", "close_sockets", "refuse_new", "until_queues_are_empty"]
+__all__ = ["BoundSocket", "bind", "refuse_new", "until_queues_are_empty"]
 
 Address = str | socket.socket
 
@@ -47,6 +47,12 @@ NO_SYN = (
 )
 
 
+class BoundSocket(socket.socket):
+    """A socket that was bound here, and ends here. Others are somebody else's, who goes on with them afterwards."""
+
+    __slots__ = ()
+
+
 def bind(address: Address, count: int) -> list[socket.socket]:
     """The sockets for an address, one for each of `count` workers, bound and not yet listening.
 
@@ -54,18 +60,16 @@ def bind(address: Address, count: int) -> list[socket.socket]:
     OSError if it is in use or not ours.
     """
     if isinstance(address, socket.socket):
-        sockets = [address] * count
-    elif address.startswith("unix:") and len(address) > 5:
-        sockets = [_bind_unix(address[5:])] * count
-    else:
-        sockets = _bind_internet(address, count)
-    for sock in sockets:
-        sock.setblocking(False)
-    return sockets
+        address.setblocking(False)
+        return [address] * count
+    if address.startswith("unix:") and len(address) > 5:
+        return [_bind_unix(address[5:])] * count
+    return list(_bind_internet(address, count))
 
 
-def _bind_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
+def _bind_unix(path: str) -> BoundSocket:
+    sock = BoundSocket(socket.AF_UNIX)
+    sock.setblocking(False)
     try:
         _remove_stale(path)
         sock.bind(path)
@@ -85,7 +89,7 @@ def _remove_stale(path: str) -> None:
                     os.unlink(path)
 
 
-def _bind_internet(address: str, count: int) -> list[socket.socket]:
+def _bind_internet(address: str, count: int) -> list[BoundSocket]:
     match = INTERNET.fullmatch(address)
     if match is None:
         raise ValueError(f"{address!r} is no address: write {FORMS}")
@@ -93,12 +97,13 @@ def _bind_internet(address: str, count: int) -> list[socket.socket]:
     if port > MAX_PORT:
         raise ValueError(f"port {port} of {address!r} is beyond {MAX_PORT}")
     kind = socket.SOCK_DGRAM if match["udp"] else socket.SOCK_STREAM
-    sockets: list[socket.socket] = []
+    sockets: list[BoundSocket] = []
     try:
         family, _, _, _, where = socket.getaddrinfo(match["v6"] or match["host"], port, type=kind)[0]
         for _ in range(count):
-            sock = socket.socket(family, kind)
+            sock = BoundSocket(family, kind)
             sockets.append(sock)
+            sock.setblocking(False)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if kind == socket.SOCK_STREAM:
@@ -120,9 +125,10 @@ def refuse_new(sock: socket.socket) -> None:
     """Begin no more connections; those that have begun stay in the queue, to be accepted.
 
     Whoever comes now is not answered, tries again after a second, and finds the successor or is refused. Closing the
-    socket instead would reset all that the queue has. A unix socket loses its file; other kinds are left alone.
+    socket instead would reset all that the queue has. A unix socket loses its file. Sockets for datagrams, and those
+    that were not bound here, are left alone.
     """
-    if sock.fileno() == -1 or sock.type != socket.SOCK_STREAM:
+    if not isinstance(sock, BoundSocket) or sock.fileno() == -1 or sock.type != socket.SOCK_STREAM:
         return
     if sock.family == socket.AF_UNIX:
         path = sock.getsockname()
@@ -150,8 +156,3 @@ async def until_queues_are_empty(sockets: Iterable[socket.socket]) -> None:
         now = loop.time()
         if poller.poll(0):
             quiet_since = now
-
-
-def close_sockets(sockets: Sequence[socket.socket]) -> None:
-    for sock in sockets:
-        sock.close()

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from poolio.binding import Address, bind, close_sockets, refuse_new
+from poolio.binding import Address, BoundSocket, bind, refuse_new
 from poolio.loop import new_event_loop
 from poolio.worker import CLOSED, FAILED, READY, Worker
 
@@ -61,7 +61,8 @@ def serve(
     app           called in each worker, on its loop, with a socket for each address: returns an async context manager,
                   or an awaitable of one, such as `create_server(..., sock=sock)`. The worker is ready when it is
                   entered, and stops by leaving it
-    addresses     'HOST:PORT' (port 0: a free one), 'udp:HOST:PORT', 'unix:PATH', or a socket that is bound already
+    addresses     'HOST:PORT' (port 0: a free one), 'udp:HOST:PORT', 'unix:PATH', or a socket that is bound already,
+                  which is shared by the workers and stays open
     workers       how many, 1 to 1024; None: as many as this process has cores
     grace         seconds that connections have to end by themselves when a worker stops; then they are cut
     backlog       connections that may wait to be accepted, for each worker
@@ -89,7 +90,7 @@ def serve(
         columns: list[list[socket.socket]] = []
         for address in addresses:
             columns.append(bind(address, workers))
-            stack.callback(close_sockets, columns[-1])
+            stack.callback(_end, columns[-1])
         slots = [Slot(number, list(row)) for number, row in enumerate(zip(*columns, strict=True))]
 
         def make_worker(slot: Slot, parent: int, reports: int) -> Worker:
@@ -224,7 +225,8 @@ class Supervisor:
         finally:
             os.close(self.alive)
             os.close(self.alive_here)
-            close_sockets((self.bell, self.button))
+            self.bell.close()
+            self.button.close()
         if self.failure is not None:
             self._raise(*self.failure)
 
@@ -265,12 +267,15 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(self.alive_here)
             os.close(reading)
-            close_sockets((self.bell, self.button))
+            self.bell.close()
+            self.button.close()
             for child in self.children:
                 if child.reports != -1:
                     child.hang_up()
             for other in self.slots:
-                close_sockets([sock for sock in other.sockets if sock not in slot.sockets])
+                for sock in other.sockets:
+                    if sock not in slot.sockets:
+                        sock.close()
             status = self.make_worker(slot, self.alive, writing).run()
             sys.stdout.flush()
             sys.stderr.flush()
@@ -310,7 +315,7 @@ class Supervisor:
         self._keep_time()
         if self.is_stopping and all(child.has_closed for child in self.children):
             for slot in self.slots:
-                close_sockets(slot.sockets)
+                _end(slot.sockets)
 
     def _milliseconds(self) -> float | None:
         times = [child.kill_at for child in self.children] + [slot.fill_at for slot in self.slots]
@@ -424,6 +429,13 @@ class Supervisor:
             if child.reports != -1:
                 child.hang_up()
         self.children.clear()
+
+
+def _end(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        if isinstance(sock, BoundSocket):
+            refuse_new(sock)
+            sock.close()
 
 
 @contextlib.contextmanager
