@@ -1,7 +1,6 @@
 """docs/many-cores.md and examples/workers.py as they stand: its programs serve, its balancers balance and go round."""
 
 import contextlib
-import os
 import pathlib
 import re
 import shutil
@@ -29,10 +28,11 @@ def block(language):
 
 
 @contextlib.contextmanager
-def program(number):
-    """A program of the page, on free ports of 127.0.0.1, with two workers."""
+def program(number, certificate=""):
+    """A program of the page, on free ports of 127.0.0.1."""
     text, places = re.subn(r"0\.0\.0\.0:\d+", "127.0.0.1:0", PROGRAMS[number])
     assert places
+    text = text.replace("server.pem", str(certificate))
     ready = "import functools\npoolio.serve = functools.partial(poolio.serve, on_ready=ready)\n"
     with Serving(ready + text) as server:
         yield server, server.ready()
@@ -63,14 +63,12 @@ def test_program_with_an_end_of_its_own_closes_idle_connections():
     assert "cut" not in server.log
 
 
-def test_program_with_tls_and_datagrams_serves_both(tmp_path, monkeypatch):
+def test_program_with_tls_and_datagrams_serves_both(tmp_path):
     authority = trustme.CA()
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT) if not os.environ.get("PYTHONSAFEPATH") else "")
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(trusting)
-    with program(2) as (_, (tcp, udp)):
+    with program(2, tmp_path / "server.pem") as (_, (tcp, udp)):
         ask(tcp, b"hello", b"hello", lambda sock: trusting.wrap_socket(sock, server_hostname="localhost"))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
             flow.settimeout(SECONDS)
