@@ -50,7 +50,9 @@ NO_SYN = (
 class BoundSocket(socket.socket):
     """A socket that was bound here, and ends here. Others are somebody else's, who goes on with them afterwards."""
 
-    __slots__ = ()
+    __slots__ = ("file",)
+
+    file: tuple[int, int] | None  # device and inode of a unix socket's file, for as long as it is to be removed
 
 
 def bind(address: Address, count: int) -> list[socket.socket]:
@@ -73,10 +75,16 @@ def _bind_unix(path: str) -> BoundSocket:
     try:
         _remove_stale(path)
         sock.bind(path)
+        sock.file = _identity(path)
     except OSError as exc:
         sock.close()
         raise OSError(exc.errno, f"cannot bind unix:{path}: {exc.strerror}") from None
     return sock
+
+
+def _identity(path: str) -> tuple[int, int]:
+    there = os.stat(path)
+    return there.st_dev, there.st_ino
 
 
 def _remove_stale(path: str) -> None:
@@ -131,9 +139,9 @@ def refuse_new(sock: socket.socket) -> None:
     if not isinstance(sock, BoundSocket) or sock.fileno() == -1 or sock.type != socket.SOCK_STREAM:
         return
     if sock.family == socket.AF_UNIX:
-        path = sock.getsockname()
-        if isinstance(path, str) and path:
-            with contextlib.suppress(OSError):
+        path, file, sock.file = sock.getsockname(), sock.file, None
+        with contextlib.suppress(FileNotFoundError):
+            if file == _identity(path):  # and not of somebody who has come since
                 os.unlink(path)
     else:
         program = array.array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN))

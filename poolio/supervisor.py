@@ -249,6 +249,9 @@ class Supervisor:
             pid = os.fork()
             if pid == 0:
                 self._be_worker(slot, reading, writing, blocked)
+        except OSError:
+            os.close(reading)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(writing)

@@ -33,6 +33,14 @@ def serve(workers=2, address="127.0.0.1:0", grace=30, app="app"):
     return f'poolio.serve({app}, "{address}", workers={workers}, grace={grace}, on_ready=ready)\nprint("served")\n'
 
 
+def is_free(port):
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
 def read_all(sock):
     with sock, sock.makefile("rb") as file:
         return file.read()
@@ -127,11 +135,13 @@ def test_second_signal_ends_at_once():
     assert "SIGINT again: ended at once" in server.log
 
 
-def test_interrupt_of_the_whole_terminal_drains_once():
+def test_interrupt_of_the_whole_terminal_drains_once_and_leaves_the_port_to_the_next():
     with Serving(serve()) as server:
-        sock, _ = connect(server.port())
+        port = server.port()
+        sock, _ = connect(port)
         os.killpg(server.process.pid, signal.SIGINT)
         server.until_logged("ended with status 0")
+        eventually(lambda: is_free(port))
         sock.sendall(b"still here")
         assert sock.recv(10, socket.MSG_WAITALL) == b"still here"
         sock.close()
@@ -247,9 +257,13 @@ async def test_workers_killed_under_load_lose_no_connection_that_they_had_not_ac
 
 
 async def test_sighup_replaces_every_worker_and_loses_nothing():
+    def descriptors():
+        return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
     with Serving(serve(3)) as server:
         port = server.port()
         before = set(workers_of(port, 3))
+        open_before = descriptors()
         async with Load(port) as load:
             for round_ in (1, 2):
                 await load.until_answered(100)
@@ -257,6 +271,7 @@ async def test_sighup_replaces_every_worker_and_loses_nothing():
                 await asyncio.to_thread(server.until_logged, "ended with status 0", 3 * round_)
             await load.until_answered(100)
         assert not before & set(workers_of(port, 3))
+        assert descriptors() == open_before
         status, _ = server.end(signal.SIGTERM)
     assert (status, load.refused, load.lost) == (0, 0, [])
     assert len(load.answered) >= 6
@@ -290,6 +305,27 @@ def test_connections_in_the_queue_at_sigterm_are_served():
             client.close()
         assert server.end()[0] == 0
     assert answered == {pid}
+
+
+def test_parent_that_cannot_fork_tries_again():
+    program = """
+poolio.supervisor.MAX_DELAY = 0.1
+fork, forks = os.fork, []
+def third_fails():
+    forks.append(None)
+    if len(forks) == 3:
+        raise BlockingIOError(11, "no more processes")
+    return fork()
+os.fork = third_fails
+"""
+    with Serving(program + serve(2)) as server:
+        port = server.port()
+        first, _ = workers_of(port, 2)
+        os.kill(first, signal.SIGKILL)
+        server.until_logged("cannot start one: .*no more processes")
+        server.until_logged("starts", 3)
+        assert first not in workers_of(port, 2)
+        assert server.end(signal.SIGTERM)[0] == 0
 
 
 # Starting, dying
@@ -423,8 +459,11 @@ async def several(tcp, other, unix):
                 assert greeting_of(client) in workers_of(tcp, 2)
         with pytest.raises(OSError, match=r"cannot bind unix:.*: Address already in use"):
             poolio.serve(None, f"unix:{path}", workers=1)
-        assert server.end(signal.SIGTERM)[0] == 0
-    assert not path.exists()
+        path.rename(path.with_suffix(".old"))
+        with socket.socket(socket.AF_UNIX) as next_one:
+            next_one.bind(str(path))
+            assert server.end(signal.SIGTERM)[0] == 0
+            assert path.exists()
 
 
 def test_flow_of_datagrams_stays_with_its_slot_when_a_worker_is_replaced():
