@@ -331,8 +331,8 @@ class Supervisor:
                 logger.warning("%s again: ended at once", signal.Signals(number).name)
                 self._kill_all()
             else:
-                logger.info("%s: stopping, within %g s", signal.Signals(number).name, self.grace)
                 self._stop(self.grace)
+                logger.info("%s: no new connections, %g s for the others", signal.Signals(number).name, self.grace)
         elif number == signal.SIGHUP and self.is_started and not self.is_stopping:
             logger.info("SIGHUP: replacing the workers one by one")
             self.rolling = list(self.slots)

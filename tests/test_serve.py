@@ -128,7 +128,7 @@ def test_second_signal_ends_at_once():
     with Serving(serve(grace=600)) as server:
         sock, pid = connect(server.port())
         server.signal(signal.SIGTERM)
-        server.until_logged("stopping, within 600 s")
+        server.until_logged("no new connections, 600 s for the others")
         assert server.end(signal.SIGINT) == (0, "served\n")
         assert is_gone(pid)
         sock.close()
@@ -298,7 +298,7 @@ def test_connections_in_the_queue_at_sigterm_are_served():
         clients = [socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
                    for _ in range(500)]  # more than a few passes of a loop accept
         server.signal(signal.SIGTERM)
-        server.until_logged("stopping")
+        server.until_logged("no new connections")
         os.kill(pid, signal.SIGCONT)
         answered = {greeting_of(client) for client in clients}
         for client in clients:
