@@ -2,8 +2,9 @@
 
    The first byte is searched with memchr, which looks at 32 bytes at a time. Text that is full of that byte would
    make it slow, so after more false starts than memchr's speed pays for, the system's memmem (linear in glibc, musl and
-   the BSDs) takes over. Backwards there is no such help: size * length steps at worst, as in bytes.rfind. The found
-   position is an offset; -1: not there. An empty needle is found at once. */
+   the BSDs) takes over. A false start that goes on for longer than memchr would look at a time is charged with the whole
+   needle, or text made for it would cost size * length. Backwards there is no such help: size * length steps at worst,
+   as in bytes.rfind. The found position is an offset; -1: not there. An empty needle is found at once. */
 
 #ifndef POOLIO_SEARCH_H
 #define POOLIO_SEARCH_H
@@ -20,6 +21,7 @@ static inline ptrdiff_t poolio_find(const char *text, ptrdiff_t size, const char
 {
     const char *at = text, *last;
     ptrdiff_t misses = -POOLIO_FREE_MISSES;
+    ptrdiff_t head = length < POOLIO_BYTES_PER_MISS ? length : POOLIO_BYTES_PER_MISS;
     if (length == 0)
         return 0;
     if (length > size)
@@ -29,8 +31,11 @@ static inline ptrdiff_t poolio_find(const char *text, ptrdiff_t size, const char
         at = (const char *)memchr(at, (unsigned char)needle[0], (size_t)(last - at + 1));
         if (at == NULL)
             return -1;
-        if (memcmp(at, needle, (size_t)length) == 0)
-            return at - text;
+        if (memcmp(at, needle, (size_t)head) == 0) {
+            if (memcmp(at + head, needle + head, (size_t)(length - head)) == 0)
+                return at - text;
+            misses += (length - head) / POOLIO_BYTES_PER_MISS;
+        }
         if (++at > last)
             return -1;
 #if !defined(_WIN32)
