@@ -54,7 +54,10 @@ class StreamWriter(WriterCore):
             await asyncio.sleep(0)  # connection_lost() may have an error to tell
         waiter = self.protocol.drain_waiter(self.protocol.loop)
         if waiter is not None:
-            await waiter
+            try:
+                await waiter
+            finally:
+                self.protocol.forget_drain(waiter)
 
     def can_write_eof(self) -> bool:
         """Can this transport end one direction alone? Not over TLS."""

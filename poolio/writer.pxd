@@ -9,7 +9,7 @@ cdef class StreamCore(ProtocolCore):
     cdef readonly bint is_writing_paused
     cdef public bint is_over_tls
     cdef readonly bint is_lost
-    cdef list drain_waiters         # futures of who waits to write; None: nobody
+    cdef dict drain_waiters         # the futures of who waits to write, in order; None: nobody
 
 
 cdef class WriterCore:

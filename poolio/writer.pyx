@@ -84,10 +84,15 @@ cdef class StreamCore(ProtocolCore):
         if not self.is_writing_paused:
             return None
         if self.drain_waiters is None:
-            self.drain_waiters = []
+            self.drain_waiters = {}
         waiter = loop.create_future()
-        self.drain_waiters.append(waiter)
+        self.drain_waiters[waiter] = None
         return waiter
+
+    def forget_drain(self, waiter):
+        """Nobody waits with it any more."""
+        if self.drain_waiters is not None:
+            self.drain_waiters.pop(waiter, None)
 
 
 cdef object _nothing = ready(None)
