@@ -18,10 +18,12 @@ from typing import Any, TypeVar
 
 from poolio.datagram import open_datagram_transport
 from poolio.endpoint import Endpoint
+from poolio.framed import FramedCore
 from poolio.listener import Listener
 from poolio.reactor import Reactor, reactor_of
 from poolio.selector import Selector
 from poolio.transport import open_transport
+from poolio.writer import StreamCore
 
 __all__ = ["BorrowedLoop", "EventLoop", "new_event_loop", "run"]
 
@@ -64,6 +66,17 @@ def share_room(tls: sslproto.SSLProtocol) -> None:
     tls._ssl_buffer_view = memoryview(_thread.tls_room)  # type: ignore[attr-defined]
 
 
+def ensure_nothing_unread(protocol: asyncio.BaseProtocol) -> None:
+    """What has come in the clear must not be taken for the beginning of what comes encrypted: RuntimeError."""
+    unread = 0
+    if isinstance(protocol, FramedCore):
+        unread = len(protocol.chain)
+    elif isinstance(protocol, StreamCore):
+        unread = len(protocol.reader.chain)
+    if unread:
+        raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+
+
 class Wires(asyncio.SelectorEventLoop):
     """asyncio's selector loop, on poolio's reactor and transports."""
 
@@ -90,8 +103,11 @@ class Wires(asyncio.SelectorEventLoop):
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
         return TLSProtocol(self._loop_of_transports(), *arguments, **options)
 
-    async def start_tls(self, *arguments: Any, **options: Any) -> asyncio.Transport | None:
-        secured = await super().start_tls(*arguments, **options)
+    async def start_tls(  # type: ignore
+        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any
+    ) -> asyncio.Transport | None:
+        ensure_nothing_unread(protocol)
+        secured = await super().start_tls(transport, protocol, sslcontext, **options)
         if secured is not None:  # it is None if the connection was lost just now
             share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
         return secured
