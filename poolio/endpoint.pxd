@@ -1,5 +1,7 @@
 # Endpoint: a socket with a protocol, which is what every transport of poolio's is. See endpoint.pyx.
 
+from cpython.object cimport PyObject
+
 from poolio.address cimport poolio_address
 from poolio.pool cimport Pool
 from poolio.reactor cimport Reactor, Source
@@ -26,6 +28,9 @@ cdef class Endpoint(Source):
     cdef int family                # of the socket
     # from the opening to the end: connection_lost() was called, the socket is closed
     cdef Reactor reactor
+    cdef PyObject *next_open       # of the reactor's list of those that are open, borrowed; NULL: the last one, first one
+    cdef PyObject *previous_open
+    cdef bint is_listed
     cdef object protocol
     cdef object context            # the contextvars that its callbacks run in
     cdef ReadSlab slab             # None: undecided, or the protocol brings its own room
@@ -58,6 +63,7 @@ cdef class Endpoint(Source):
     cdef int update_interest(self) except -1
     cdef int wait_for_room(self) except -1
     cdef Endpoint who_holds_most(self)
+    cdef void leave_list(self) noexcept
     cdef int pause_protocol(self) except -1
     cdef int resume_protocol(self) except -1
     cdef int fail(self, exc, message) except -1

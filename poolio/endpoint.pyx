@@ -13,6 +13,8 @@ import warnings
 from asyncio import trsock
 from asyncio.log import logger
 
+from cpython.object cimport PyObject
+
 from poolio.address cimport AF_INET, AF_INET6, address_of
 from poolio.pool cimport Pool
 from poolio.reactor cimport EPOLLIN, EPOLLOUT, Reactor, Source
@@ -33,6 +35,7 @@ cdef class Endpoint(Source):
             poolio_close(self.fd)
 
     def __del__(self):
+        self.leave_list()
         if self.fd < 0:
             return
         try:
@@ -133,16 +136,34 @@ cdef class Endpoint(Source):
         self.update_interest()
 
     cdef Endpoint who_holds_most(self):
-        """Of this loop's endpoints, the one with most of the pool still to send or to read; None if there is none."""
+        """Of this loop's endpoints, the one with most of the pool still to send or to read; None if there is none.
+
+        Also of those that wait for nothing: a paused one is what holds much.
+        """
         cdef Endpoint most = None
+        cdef Endpoint one
+        cdef PyObject *listed = self.reactor.first_open
         cdef Py_ssize_t held, most_held = 0
-        for source in self.reactor.sources:
-            if isinstance(source, Endpoint):
-                held = (<Endpoint>source).holds_from(self.slab.pool)
+        while listed != NULL:
+            one = <Endpoint>listed              # alive until it has told who follows
+            if not one.state & LOST and (one.interest != 0 or not self.reactor.is_inherited):
+                held = one.holds_from(self.slab.pool)
                 if held > most_held:
-                    most = <Endpoint>source
+                    most = one
                     most_held = held
+            listed = one.next_open
         return most
+
+    cdef void leave_list(self) noexcept:
+        if not self.is_listed:
+            return
+        self.is_listed = False
+        if self.previous_open != NULL:
+            (<Endpoint>self.previous_open).next_open = self.next_open
+        else:
+            self.reactor.first_open = self.next_open
+        if self.next_open != NULL:
+            (<Endpoint>self.next_open).previous_open = self.previous_open
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -251,6 +272,7 @@ cdef class Endpoint(Source):
 
     cdef object close_socket(self):
         self.reactor.set_interest(self, 0)
+        self.leave_list()
         if self.fd < 0:
             return
         self._remember_addresses()
@@ -344,6 +366,11 @@ cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object con
     endpoint.context = context
     endpoint.high_water = HIGH_WATER
     endpoint.low_water = LOW_WATER
+    endpoint.next_open = reactor.first_open
+    if reactor.first_open != NULL:
+        (<Endpoint>reactor.first_open).previous_open = <PyObject *>endpoint
+    reactor.first_open = <PyObject *>endpoint
+    endpoint.is_listed = True                   # SAFE: it leaves the list in close_socket(), in __del__() at the latest
     return 0
 
 

@@ -38,6 +38,7 @@ cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop
     cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
+    cdef PyObject *first_open      # of the endpoints that are open, waited for or not; they put themselves in and out
     cdef int epoll_fd              # -1: closed
     cdef list sources              # by descriptor; None where there is none. They are kept alive by this
     cdef unsigned int last_ticket

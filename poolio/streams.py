@@ -176,6 +176,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             self.reader.feed_eof()
         else:
             self.reader.set_exception(exc)
+            self.reader.chain.clear()  # nothing can be read any more, and others may wait for this memory
         self.reader.replace_transport(None)
         self._end(exc)
 

@@ -21,6 +21,7 @@ import socket
 import sys
 from asyncio import constants
 from asyncio.log import logger
+from asyncio.sslproto import SSLProtocol
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
@@ -257,11 +258,12 @@ cdef class StreamTransport(Endpoint):
     cdef Py_ssize_t holds_from(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be read."""
         cdef Py_ssize_t held = held_from(&self.queue, pool)
-        if isinstance(self.protocol, Receiver):
-            held += (<Receiver>self.protocol).held_from(pool)
+        protocol = self.protocol
+        if isinstance(protocol, SSLProtocol):
+            protocol = protocol._app_protocol   # what was decrypted lies with it
+        if isinstance(protocol, Receiver):
+            held += (<Receiver>protocol).held_from(pool)
         return held
-
-    # --- writing ----------------------------------------------------------------------------------------
 
     # --- writing ----------------------------------------------------------------------------------------
 
