@@ -16,11 +16,13 @@ cdef struct Piece:
     PyObject *owner
     Allocation *allocation
     Py_ssize_t held             # bytes that this hold was counted with
+    Py_ssize_t room             # free bytes behind it: the owner is `bytes` of the queue's own, a block
     Piece *following
 
 cdef struct WriteQueue:
     Piece *first                # NULL: nothing to send
     Piece *last
+    Piece *block                # the last block; NULL: none
     Py_ssize_t size
 
 # Each takes a hold of its own. put_buffer: the Buffer is frozen by then. put_object: data lies in the immutable owner.
@@ -29,6 +31,7 @@ cdef inline int put_buffer(WriteQueue *queue, Holder buf) except -1:
     piece.data = buf.data
     piece.length = piece.held = buf.length
     piece.owner = NULL
+    piece.room = 0
     piece.allocation = buf.allocation
     take_hold(buf.allocation, buf.length)
     append(queue, piece)
@@ -52,7 +55,8 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
 # 0: the queue is empty now; a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone.
 cdef int send_queue(WriteQueue *queue, int fd) noexcept
 
-# A piece that pins much more than it is goes to memory of its own: any of them, or the last.
+# A piece that is small, or pins much more than it is, goes to memory of the queue's own, small ones together: any of
+# them, or the last.
 cdef void unpin(WriteQueue *queue) noexcept
 cdef void unpin_last(WriteQueue *queue) noexcept
 # Bytes that it still has to send from this pool.

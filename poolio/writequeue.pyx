@@ -5,13 +5,18 @@ send_queue() when a callback ends or the socket is writable.
 
 A piece of a Buffer holds the allocation, not the Buffer: the caller may release his at once. Pieces are structs from
 a list of spare ones, so an idle connection holds none, and a long queue is no array that must grow.
+
+What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own, each twice as large
+as the one before it in a run of them: water marks count bytes, and a peer that asks for many small answers and reads
+none makes the queue as large as they say, not fifty times as large.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN
+from libc.string cimport memcpy
 
 from poolio.allocation cimport Allocation, drop_hold
 from poolio.slab cimport SlabStore
@@ -26,8 +31,10 @@ cdef extern from "_net.h" nogil:
 cdef enum:
     GATHER = 1024           # pieces in one system call: the kernel's own limit (IOV_MAX)
     SPARE_PIECES = 256
-    # A piece left unsent moves to memory of its own if it is less than an eighth of the slab that it keeps.
+    # A piece left unsent moves to memory of its own if it is less than an eighth of the slab that it keeps,
     PINS_TOO_MUCH = 8
+    SMALL_BYTES = 512       # or if what a piece and its object cost, 150 bytes, is much beside it.
+    LARGEST_BLOCK = 4096
 
 cdef poolio_piece pieces[GATHER]        # of the call that is being made; the GIL is held meanwhile
 cdef Piece *spare = NULL
@@ -39,6 +46,7 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
     Py_INCREF(owner)
     piece.owner = <PyObject *>owner
     piece.allocation = NULL
+    piece.room = 0
     piece.data = data
     piece.length = length
     append(queue, piece)
@@ -59,13 +67,20 @@ cdef Piece *new_piece() except NULL:
 
 
 cdef void _drop_first(WriteQueue *queue) noexcept:
-    global spare, spare_count
     cdef Piece *piece = queue.first
+    queue.first = piece.following
+    queue.size -= piece.length
+    if queue.block == piece:
+        queue.block = NULL
+    _end_piece(piece)
+
+
+cdef void _end_piece(Piece *piece) noexcept:
+    """It is in no queue any more."""
+    global spare, spare_count
     cdef PyObject *owner = piece.owner
     cdef Allocation *allocation = piece.allocation
     cdef Py_ssize_t held = piece.held
-    queue.first = piece.following
-    queue.size -= piece.length
     if spare_count < SPARE_PIECES:
         piece.following = spare
         spare = piece
@@ -129,30 +144,69 @@ cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
 
 
 cdef void unpin(WriteQueue *queue) noexcept:
+    cdef Piece *before = NULL
     cdef Piece *piece = queue.first
     while piece != NULL:
-        _move_out(piece)
-        piece = piece.following
+        before = _unpin_behind(queue, before, piece)
+        piece = before.following
 
 
 cdef void unpin_last(WriteQueue *queue) noexcept:
-    _move_out(queue.last)
+    cdef Piece *block = queue.block
+    _unpin_behind(queue, block if block != NULL and block.following == queue.last else NULL, queue.last)
 
 
-cdef void _move_out(Piece *piece) noexcept:
+cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece) noexcept:
+    """Move it into the room of the piece before it, or into a block, or leave it; returns the piece that it is in."""
     cdef Allocation *allocation = piece.allocation
-    if allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity:
-        return
+    if piece.length > SMALL_BYTES and (
+        allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity
+    ):
+        return piece
+    if before == NULL or before != queue.block:
+        _move_out(queue, piece, piece.length)
+    elif before.room < piece.length:
+        _move_out(queue, piece, max(piece.length, min(2 * PyBytes_GET_SIZE(<object>before.owner), LARGEST_BLOCK)))
+    else:
+        memcpy(<char *>before.data + before.length, piece.data, <size_t>piece.length)
+        _count_copied(piece)
+        before.length += piece.length
+        before.room -= piece.length
+        before.following = piece.following
+        if queue.last == piece:
+            queue.last = before
+        _end_piece(piece)
+        return before
+    return piece
+
+
+cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity) noexcept:
+    """Into a block of its own, with room behind it."""
+    cdef PyObject *owner = piece.owner
+    cdef Allocation *allocation = piece.allocation
     try:
-        copy = PyBytes_FromStringAndSize(piece.data, piece.length)
+        block = PyBytes_FromStringAndSize(NULL, capacity)
     except MemoryError:
         return                  # it stays where it is: no worse than before
-    (<SlabStore>allocation.store).copied_bytes += piece.length
-    Py_INCREF(copy)
-    piece.owner = <PyObject *>copy
-    piece.data = PyBytes_AS_STRING(copy)
+    memcpy(PyBytes_AS_STRING(block), piece.data, <size_t>piece.length)
+    _count_copied(piece)
+    Py_INCREF(block)
+    piece.owner = <PyObject *>block
+    piece.data = PyBytes_AS_STRING(block)
+    piece.room = capacity - piece.length
     piece.allocation = NULL
-    drop_hold(allocation, piece.held)
+    queue.block = piece
+    if allocation != NULL:
+        drop_hold(allocation, piece.held)
+    else:
+        Py_DECREF(<object>owner)
+
+
+cdef inline void _count_copied(Piece *piece) noexcept:
+    cdef SlabStore store
+    if piece.allocation != NULL:
+        store = <SlabStore>piece.allocation.store
+        store.copied_bytes += piece.length
 
 
 cdef Py_ssize_t held_from(WriteQueue *queue, SlabStore store) noexcept:
@@ -171,14 +225,17 @@ cdef void clear_queue(WriteQueue *queue) noexcept:
 
 
 cdef bint is_sound(WriteQueue *queue) noexcept:
-    """size is the sum of what is left, no piece is empty, each has one owner, and `last` is the last."""
+    """size is the sum of what is left, no piece is empty, each has one owner, `last` is the last, the block is there."""
     cdef Piece *piece = queue.first
     cdef Piece *last = NULL
     cdef Py_ssize_t size = 0
+    cdef bint has_block = queue.block == NULL
     while piece != NULL:
-        if piece.length <= 0 or (piece.owner == NULL) == (piece.allocation == NULL):
+        if piece.length <= 0 or piece.room < 0 or (piece.owner == NULL) == (piece.allocation == NULL):
             return False
+        if queue.block == piece:
+            has_block = True
         size += piece.length
         last = piece
         piece = piece.following
-    return size == queue.size and (last == NULL or last == queue.last)
+    return size == queue.size and has_block and (last == NULL or last == queue.last)

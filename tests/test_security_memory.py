@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import random
+import socket
+import tracemalloc
 
 import pytest
 from pairs import on, pair, turns
-from test_transport import PooledRecorder, linked, no_more_errors
+from test_transport import PooledRecorder, linked, no_more_errors, received_by
 from wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 import poolio
@@ -102,6 +105,83 @@ def pooled(pool, kind):
     protocol = kind()
     protocol.pool, protocol.kept = pool, []
     return protocol
+
+
+# --- what a peer does not read ------------------------------------------------------------------------------------
+
+class Answering(poolio.FramedProtocol):
+    """Answers each frame, and reads no faster than its peer does."""
+
+    codec = poolio.LengthPrefixed(1)
+    most = 0
+
+    def frames_received(self, frames):
+        for frame in frames:
+            self.write_frame(frame)
+
+    def pause_writing(self):
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.transport.resume_reading()
+
+
+def shrink_kernel_buffers(transport, peer):
+    """So that what the peer does not read is soon refused by the kernel."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+
+
+@contextlib.contextmanager
+def traced():
+    """A function that tells how many bytes more than now are allocated, by Python's allocators and as slabs."""
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+@on(*OURS)
+async def test_small_answers_that_a_peer_does_not_read_cost_little_more_than_their_bytes():
+    """Water marks count bytes. As pieces of their own, 85,000 answers of 2 bytes would cost 8 MB."""
+    protocol, peer = await linked(Answering)
+    shrink_kernel_buffers(protocol.transport, peer)
+    with peer, traced() as growth:
+        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, b"\1x" * (1 << 20))
+        await eventually(lambda: not protocol.transport.is_reading())
+        queued = protocol.transport.get_write_buffer_size()
+        assert queued > 20_000
+        protocol.transport.check()
+        assert growth() < 3 * queued + (1 << 20)        # and slabs, and what a test has around it
+        protocol.transport.abort()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@on(*OURS[:1])
+async def test_pieces_of_any_size_and_kind_that_had_to_wait_arrive_as_they_were(seed, make_pool):
+    pool, dice = make_pool(zeroing="on_release"), random.Random(seed)
+    protocol, peer = await linked(PooledRecorder)
+    with peer:
+        shrink_kernel_buffers(protocol.transport, peer)
+        written = bytearray(BLOCK[:1 << 18])
+        protocol.transport.write(bytes(written))
+        for _ in range(3):
+            for number in range(300):
+                piece = BLOCK[dice.randrange(1000):][:dice.choice((1, 2, 3, 60, 512, 513, 3000, 40_000))]
+                written += piece
+                kind = dice.choice((bytes, bytearray, memoryview, pool.from_bytes))
+                protocol.transport.write(kind(piece))
+                if number % 20 == 0:
+                    protocol.transport.check()
+            some = dice.randrange(len(written) // 2)
+            assert await received_by(peer, some) == written[:some]
+            del written[:some]
+        assert await received_by(peer, len(written)) == written
+        protocol.transport.abort()
+        await protocol.ended
 
 
 # --- tasks that give up -------------------------------------------------------------------------------------------
