@@ -2,26 +2,30 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import poolio
 
 FRAMES = poolio.LengthPrefixed(4, max_frame=1 << 20)
-METHODS: dict[str, Callable[..., Any]] = {"add": lambda a, b: a + b, "upper": str.upper}
+METHODS: dict[str, Any] = {"add": lambda a, b: a + b, "upper": str.upper}
 
 
 class Server(poolio.FramedProtocol):
     codec = FRAMES
 
     def frames_received(self, frames: list[poolio.Buffer]) -> None:
-        for frame in frames:
-            call = json.loads(bytes(frame))
+        for call in map(json.loads, map(bytes, frames)):
             try:
-                answer = {"id": call["id"], "result": METHODS[call["method"]](*call["arguments"])}
+                answer = {"result": METHODS[call["method"]](*call["arguments"])}
             except Exception as exc:
-                answer = {"id": call["id"], "error": repr(exc)}
-            self.write_frame(json.dumps(answer).encode())
+                answer = {"error": repr(exc)}
+            self.write_frame(json.dumps({"id": call["id"], **answer}).encode())
+
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()  # a peer that does not read its answers is not read from
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
 
 
 class Client:
@@ -33,8 +37,7 @@ class Client:
     async def call(self, method: str, *arguments: Any) -> Any:
         number = len(self.calls)
         self.calls[number] = asyncio.get_running_loop().create_future()
-        call = {"id": number, "method": method, "arguments": arguments}
-        self.writer.write_frame(FRAMES, json.dumps(call).encode())
+        self.writer.write_frame(FRAMES, json.dumps({"id": number, "method": method, "arguments": arguments}).encode())
         await self.writer.drain()
         return await self.calls[number]
 
