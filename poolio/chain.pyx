@@ -7,8 +7,8 @@ complete. Nothing is copied but what straddles two Buffers, and small rests:
                                                                    └──> unpin(): at the end of the callback
 
 A rest that is less than an eighth of the slab that it keeps moves to memory of the chain's own. Rests of later reads
-are put into the room behind it, and such memory grows with what the chain holds already, up to 32 KiB a piece: a peer
-that sends one byte at a time costs two copies of each, not an object.
+are put into the room behind it, and the next such memory is twice as large, up to 32 KiB: a peer that sends one byte at
+a time costs two copies of each, not an object. Small rests between large ones get no room.
 """
 
 cimport cython
@@ -314,7 +314,7 @@ cdef class Chain:
                         self.last = before
                     _end_link(link)
                     continue
-                _move_out(link, max(link.length, min(self.size, LARGEST_OWN)))
+                _move_out(link, max(link.length, min(2 * _own_size(before), self.size, LARGEST_OWN)))
             before = link
         self.looked_at = before
         return 0
@@ -365,6 +365,13 @@ cdef bint _pins_too_much(Link *link) noexcept:
     cdef Allocation *allocation = (<Buffer>link.buf).allocation
     cdef Py_ssize_t kept = allocation.slab.capacity if allocation.slab != NULL else allocation.size
     return (link.length + link.room) * PINS_TOO_MUCH < kept
+
+
+cdef Py_ssize_t _own_size(Link *link) noexcept:
+    """Of the memory of the chain's own that it lies in; 0: it does not."""
+    if link == NULL or (<Buffer>link.buf).allocation.slab != NULL:
+        return 0
+    return (<Buffer>link.buf).allocation.size
 
 
 cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:

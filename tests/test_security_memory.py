@@ -1,4 +1,4 @@
-"""What a peer can make poolio keep: hostile peers on real sockets, and the bytes that they cost, counted."""
+"""What a peer can make poolio keep, and how long it can keep others waiting: hostile peers on real sockets, counted."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import socket
 import tracemalloc
 
 import pytest
+from endpoints import Batches, endpoint, own_endpoints, plain
 from pairs import on, pair, turns
 from test_transport import PooledRecorder, linked, no_more_errors, received_by
 from wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net
@@ -232,3 +233,166 @@ async def test_start_tls_with_an_unfinished_frame_in_the_clear_is_refused():
         await eventually(lambda: len(protocol.frames) == 2)
         assert protocol.frames == [b"STARTTLS", b"eviler"]
         protocol.transport.abort()
+
+
+@on(*OURS)
+async def test_tls_reader_that_never_reads_keeps_two_high_water_marks():
+    """One of what is decrypted, at the stream; one of what is not, and a read, at asyncio's SSLProtocol."""
+    made = []
+    server = await net().create_server(
+        lambda: poolio.StreamProtocol(lambda reader, writer: made.append((reader, writer))), "127.0.0.1", 0,
+        ssl=SERVER_TLS)
+    _, client = await net().create_connection(
+        poolio.StreamProtocol, *server.sockets[0].getsockname(), ssl=CLIENT_TLS, server_hostname="localhost")
+    client.writer.write(BLOCK)
+    await eventually(lambda: made)
+    reader, writer = made[0]
+    tls = writer.transport._ssl_protocol
+    await eventually(lambda: not tls._transport.is_reading())
+    assert len(reader.chain) <= 2 * 65_536 + 262_144
+    assert tls._incoming.pending <= 2 * 262_144
+    writer.transport.abort()
+    client.writer.transport.abort()
+    server.close()
+    await server.wait_closed()
+
+
+@on(*OURS)
+async def test_tls_handshakes_that_stop_in_the_middle_cost_16_kib_each():
+    """As far as Python's allocators know; asyncio's own transports take 256 KiB for each."""
+    server = await net().create_server(poolio.Protocol, "127.0.0.1", 0, ssl=SERVER_TLS)
+    address = server.sockets[0].getsockname()
+    peers = [socket.create_connection(address)]         # the first one makes what all share
+    peers[0].sendall(b"\x16\x03\x01\x02\x00\x01")
+    await turns(20)
+    with traced() as growth:
+        for _ in range(50):
+            peers.append(socket.create_connection(address))
+            peers[-1].sendall(b"\x16\x03\x01\x02\x00\x01")      # of a hello of 512 bytes, six
+            await turns(5)
+        await eventually(lambda: len(server._clients) == 51 if hasattr(server, "_clients") else True)
+        assert growth() < 50 * 16_384 + (1 << 20)
+    for peer in peers:
+        peer.close()
+    server.close()
+    server.abort_clients() if hasattr(server, "abort_clients") else None
+    await turns(20)
+
+
+# --- what is unread, and what is unfinished ----------------------------------------------------------------------
+
+@on(*OURS)
+async def test_stream_that_is_never_read_keeps_twice_its_limit_and_a_read(make_pool):
+    pool = make_pool()
+    protocol, peer = await linked(lambda: poolio.StreamProtocol(pool=pool))
+    with peer:
+        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, BLOCK)
+        await eventually(lambda: not protocol.transport.is_reading())
+        assert 2 * 65_536 < len(protocol.reader.chain) <= 2 * 65_536 + 262_144
+        assert pool.statistics().reserved_bytes <= 4 * 262_144
+        protocol.transport.abort()
+        await turns()
+        protocol.reader.chain.clear()
+
+
+@pytest.mark.parametrize("between", (0, 1, 900))
+def test_unfinished_frame_pins_at_most_nine_times_its_bytes(make_pool, between):
+    """The worst that reads can be: each just large enough to stay in its slab, of which it is an eighth."""
+    pool = make_pool(slab_size=SLAB)
+    codec = poolio.LengthPrefixed(4)
+    codec.feed(pool.from_bytes((1 << 20).to_bytes(4, "big")))
+    for _ in range(60):
+        quarters = [pool.alloc_unsafe(SLAB // 4) for _ in range(4)]
+        codec.feed(quarters[0][:SLAB // 8])
+        if between:
+            codec.feed(quarters[1][:between])
+        del quarters
+    codec.chain.check()
+    figures = pool.statistics()
+    assert len(codec.chain) >= 60 * SLAB // 8
+    assert figures.reserved_bytes + figures.unpooled_bytes <= 9 * len(codec.chain) + 2 * SLAB
+    codec.chain.clear()
+
+
+def test_messages_kept_one_byte_each_cost_their_object_once_detached(make_pool):
+    """A peer drips messages of one byte that the application keeps: slices would keep all that came with them."""
+    pool = make_pool(slab_size=SLAB)
+    codec = poolio.LengthPrefixed(1)
+    kept = []
+    for _ in range(100):
+        frames = codec.feed(pool.from_bytes(b"\1x" * 8000))
+        kept.append(frames[0].detach())
+        del frames
+    figures = pool.statistics()
+    assert figures.live_bytes == 100
+    assert figures.reserved_bytes <= 2 * SLAB
+    kept.clear()
+    codec.chain.clear()
+
+
+# --- turns --------------------------------------------------------------------------------------------------------
+
+@on(*OURS)
+async def test_flood_of_one_connection_leaves_others_a_read_for_each_of_its_own():
+    order = []
+
+    class Noting(PooledRecorder):
+        def data_received(self, buf):
+            order.append((self, len(buf)))
+
+    async with contextlib.AsyncExitStack() as stack:
+        protocols = []
+        for data in (BLOCK[:1 << 20], *[b"small"] * 5):
+            protocol, peer = await linked(Noting)
+            stack.enter_context(peer)
+            protocol.transport.pause_reading()
+            await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, data)
+            protocols.append(protocol)
+        for protocol in protocols:
+            protocol.transport.resume_reading()
+        await eventually(lambda: len({protocol for protocol, _ in order}) == 6)
+        flood = protocols[0]
+        first_small = [[one for one, _ in order].index(protocol) for protocol in protocols[1:]]
+        reads_before = sum(one is flood for one, _ in order[:max(first_small)])
+        assert reads_before <= 1
+        assert max(size for _, size in order) <= 262_144
+        for protocol in protocols:
+            protocol.transport.abort()
+            await protocol.ended
+
+
+@own_endpoints
+async def test_flood_of_datagrams_is_159_a_pass_at_most(loop_name):
+    async with endpoint(Batches) as (transport, protocol, address):
+        transport.pause_reading()
+        with plain() as peer:
+            for _ in range(250):
+                peer.sendto(b"x", address)
+            transport.resume_reading()
+            await protocol.until(200)
+        # up to 127 that were received, and a system call for 32 more
+        assert max(protocol.batches) <= 127 + 32
+
+
+# --- senders ------------------------------------------------------------------------------------------------------
+
+@own_endpoints
+async def test_spoofed_senders_make_nothing_grow(loop_name):
+    """Each of 4,000 datagrams comes from an address that was never seen; the table of addresses has 1,024."""
+    async with endpoint(Batches) as (_, protocol, address):
+        async def wave(number):
+            for i in range(2000):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                    peer.bind((f"127.{number}.{1 + i // 200}.{1 + i % 200}", 0))
+                    peer.sendto(b"x", address)
+                if i % 100 == 99:
+                    await protocol.until(100)
+                    protocol.received.clear()
+
+        await wave(1)
+        with traced() as growth:
+            await wave(2)
+            protocol.received.clear()
+            gc.collect()
+            # 1,024 tuples of the second wave, in the place of those of the first, which were not traced
+            assert growth() < 1024 * 250 + (1 << 16)
