@@ -12,6 +12,7 @@
 #   make serve-load  20,000 connections to poolio.serve() while its workers are killed: how many are lost
 #   make soak     2,000 connections opened, used and dropped at random for a minute
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
+#   make security  is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
 #   make fuzz     the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
 #   make dist     sdist and wheel
 
@@ -24,7 +25,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean
+.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,6 +57,9 @@ soak: $(STAMP)test
 
 soak-datagrams: $(STAMP)test
 	$(BIN)/python tests/soak/datagrams.py
+
+security: $(STAMP)test
+	$(BIN)/python tests/security
 
 # Fails on what it finds, and if no coverage of compiled code was gained.
 FUZZ_VENV = .venv-fuzz

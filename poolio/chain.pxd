@@ -31,6 +31,8 @@ cdef class Chain:
     cdef public Py_ssize_t wanted   # with fewer bytes than this there is no frame yet; back to 0 when some are dropped
     cdef Py_ssize_t searched    # what is searched for does not end in so many bytes
     cdef object searched_for    # bytes, or a tuple of them; None: nothing
+    cdef Link *begun_in         # where the last search began, and the index of its first byte; NULL: begin in front
+    cdef Py_ssize_t begun_at
     cdef Py_ssize_t to_discard  # bytes still to come that nobody wants; UNTIL_THE_END of a frame that is too large
 
     cpdef object append(self, data)

@@ -161,6 +161,8 @@ cdef class Chain:
         cdef Link *last = NULL
         cdef Py_ssize_t size = 0
         while link != NULL:
+            if link == self.begun_in and size != self.begun_at:
+                raise AssertionError(f"{self!r}: a search would begin at {self.begun_at} instead of {size}")
             start = link.data - (<Buffer>link.buf).data
             if not 0 <= start <= start + link.length <= (<Buffer>link.buf).length or link.length == 0:
                 raise AssertionError(f"{self!r}: a link of {link.length} bytes lies outside its Buffer")
@@ -233,6 +235,7 @@ cdef class Chain:
         self.size -= count
         self.wanted = 0
         self.searched = max(self.searched - count, 0)
+        self.begun_at = max(self.begun_at - count, 0)
         while count > 0 and count >= self.first.length:
             count -= self.first.length
             self._drop_first()
@@ -251,6 +254,8 @@ cdef class Chain:
         self.first = link.following
         if self.looked_at == link:
             self.looked_at = NULL
+        if self.begun_in == link:
+            self.begun_in = NULL
         _end_link(link)
 
     cdef Py_ssize_t held_from(self, Pool pool) noexcept:
@@ -272,9 +277,14 @@ cdef class Chain:
         cdef Link *link = self.first
         cdef Py_ssize_t at = 0              # index of the link's first byte
         cdef Py_ssize_t here, end, found
+        if self.begun_in != NULL and self.begun_at <= start:
+            link = self.begun_in            # links that were searched are not walked over again
+            at = self.begun_at
         while link != NULL and at + link.length <= start:
             at += link.length
             link = link.following
+        self.begun_in = link
+        self.begun_at = at
         while link != NULL and start + length <= stop:
             here = start - at
             end = min(link.length, stop - at)
@@ -312,6 +322,8 @@ cdef class Chain:
                     before.following = link.following
                     if self.last == link:
                         self.last = before
+                    if self.begun_in == link:
+                        self.begun_in = NULL
                     _end_link(link)
                     continue
                 _move_out(link, max(link.length, min(2 * _own_size(before), self.size, LARGEST_OWN)))
