@@ -103,8 +103,8 @@ class Wires(asyncio.SelectorEventLoop):
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
         return TLSProtocol(self._loop_of_transports(), *arguments, **options)
 
-    async def start_tls(  # type: ignore
-        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any
+    async def start_tls(
+        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any,
     ) -> asyncio.Transport | None:
         ensure_nothing_unread(protocol)
         secured = await super().start_tls(transport, protocol, sslcontext, **options)

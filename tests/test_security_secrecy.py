@@ -78,7 +78,8 @@ async def test_reprs_and_reports_show_no_memory(make_pool):
         protocol.writer.write(pool.from_bytes(SECRET * 100_000))        # some of it waits
         buf = pool.from_bytes(SECRET)
         shown = [repr(one) for one in (
-            buf, buf[:3], buf.freeze(), protocol.reader, protocol.reader.chain, protocol.writer, protocol.transport, pool)]
+            buf, buf[:3], buf.freeze(), pool, protocol.reader, protocol.reader.chain, protocol.writer,
+            protocol.transport)]
         shown += [pool.report(), str(pool.statistics()), repr(buf.slab)]
         assert not any(word in one for one in shown for word in SECRET.decode().split())
         del buf

@@ -1,5 +1,6 @@
-"""`make security`: is any work that a peer can cause quadratic? Each attack runs with n and with 4 n, which may take up to
-ten times as much processor time (quadratic would be sixteen). The best of three rounds; a slow machine is slow in both.
+"""`make security`: is any work that a peer can cause quadratic? Each attack runs with n and with 4 n, which may take up
+to ten times as much processor time (quadratic would be sixteen). The best of three rounds; a slow machine is slow in
+both.
 """
 
 import asyncio
@@ -41,7 +42,8 @@ def main():
     for name, attack in attacks.ALL.items():
         n, few, many = ratio(attack)
         verdict = "" if many <= MOST * few else "  QUADRATIC?"
-        print(f"{name:45} n {n:8}  {few * 1e3:8.1f} ms  4n {many * 1e3:8.1f} ms  x {many / few:5.1f}{verdict}", flush=True)
+        times = f"{few * 1e3:8.1f} ms  4n {many * 1e3:8.1f} ms  x {many / few:5.1f}"
+        print(f"{name:40} n {n:8} {times}{verdict}", flush=True)
         if verdict:
             failed.append(name)
     if failed:
