@@ -160,18 +160,19 @@ async def test_small_answers_that_a_peer_does_not_read_cost_little_more_than_the
         protocol.transport.abort()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @on(*OURS[:1])
 async def test_pieces_of_any_size_and_kind_that_had_to_wait_arrive_as_they_were(seed, make_pool):
-    pool, dice = make_pool(zeroing="on_release"), random.Random(seed)
+    pool, dice = make_pool(slab_size=SLAB, zeroing="on_release"), random.Random(seed)
     protocol, peer = await linked(PooledRecorder)
     with peer:
         shrink_kernel_buffers(protocol.transport, peer)
-        written = bytearray(BLOCK[:1 << 18])
+        written = bytearray(BLOCK[:200_000])
         protocol.transport.write(bytes(written))
         for _ in range(3):
-            for number in range(300):
-                piece = BLOCK[dice.randrange(1000):][:dice.choice((1, 2, 3, 60, 512, 513, 3000, 40_000))]
+            for number in range(150):
+                start = dice.randrange(1000)
+                piece = BLOCK[start:start + dice.choice((1, 2, 3, 60, 512, 513, 3000, 9000))]
                 written += piece
                 kind = dice.choice((bytes, bytearray, memoryview, pool.from_bytes))
                 protocol.transport.write(kind(piece))
