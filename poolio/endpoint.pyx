@@ -151,7 +151,7 @@ cdef class Endpoint(Source):
                 if held > most_held:
                     most = one
                     most_held = held
-            listed = one.next_open
+            listed = one.next_open              # NULL also if it has left just now: then the rest is not asked
         return most
 
     cdef void leave_list(self) noexcept:
@@ -164,6 +164,7 @@ cdef class Endpoint(Source):
             self.reactor.first_open = self.next_open
         if self.next_open != NULL:
             (<Endpoint>self.next_open).previous_open = self.previous_open
+        self.next_open = self.previous_open = NULL
 
     # --- writing ----------------------------------------------------------------------------------------
 
