@@ -69,15 +69,23 @@ cdef double RETRY_SECONDS = 0.001
 
 
 class DatagramStatistics(NamedTuple):
-    """What one datagram endpoint has done since it was opened. Counts of datagrams, unless said otherwise."""
+    """What one datagram endpoint has done since it was opened. Counts of datagrams, unless said otherwise.
 
-    received: int               # handed to the protocol
+    received        handed to the protocol; received_bytes: their bytes
+    reads           system calls that brought some
+    truncated       longer than could be received; lost, and told to error_received()
+    unplaced        received, but the pool was at its limit; lost, and told to error_received()
+    kernel_drops    that found the socket's receive queue full; a coalesced train counts as one
+    sent            that the kernel has taken; sent_bytes: their bytes
+    """
+
+    received: int
     received_bytes: int
-    reads: int                  # system calls that brought some
-    truncated: int              # longer than could be received; lost, and told to error_received()
-    unplaced: int               # received, but the pool was at its limit; lost, and told to error_received()
-    kernel_drops: int           # that found the socket's receive queue full; a coalesced train counts as one
-    sent: int                   # that the kernel has taken
+    reads: int
+    truncated: int
+    unplaced: int
+    kernel_drops: int
+    sent: int
     sent_bytes: int
 
 
