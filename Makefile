@@ -1,5 +1,6 @@
 # Everything starts from a fresh clone: each target makes the environment that it needs.
 #   make test     all tests                      make bench      the quick benchmarks: report.html and .json
+#   make echo     an echo server on 127.0.0.1:8888     make docs    the documentation, in build/docs
 #   make lint     ruff and cython-lint           make types      mypy --strict and stubtest
 #   make sanitize the tests under AddressSanitizer and UndefinedBehaviorSanitizer; sanitize-memory: memory, wires
 #   make test-malloc      the tests under PYTHONMALLOC=debug
@@ -25,7 +26,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security
+.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security echo docs
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -75,6 +76,14 @@ bench: $(STAMP)bench
 
 bench-full: $(STAMP)bench
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
+
+PORT ?= 8888
+echo: $(STAMP)uvloop
+	$(BIN)/python -m poolio echo --port $(PORT)
+
+docs: $(STAMP)docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
 
 lint: $(STAMP)dev
 	$(BIN)/ruff check .
