@@ -60,8 +60,11 @@ cdef class Buffer(Numbers):
     nothing; a release under a view is a BufferError; use after release raises BufferReleased (a ValueError). A Buffer
     keeps its pool alive. After a fork each process has the memory for itself.
 
-    A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation. Frozen Buffers hash
-    like the equal `bytes`.
+    A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation, and writing is a
+    TypeError from then on. Frozen Buffers hash like the equal `bytes`.
+
+    `read_...` and `write_...` are numbers at a byte offset from this Buffer's start, aligned or not: IndexError for one
+    outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what it wrote.
     """
 
     def __init__(self):
@@ -211,7 +214,7 @@ cdef class Buffer(Numbers):
     # --- conversion -------------------------------------------------------------------------------------
 
     def tobytes(self):
-        """A `bytes` copy."""
+        """A `bytes` copy; the same as `bytes(buf)`."""
         ensure_alive(self)
         return PyBytes_FromStringAndSize(self.data, self.length)
 
@@ -219,7 +222,7 @@ cdef class Buffer(Numbers):
         return self.tobytes()
 
     def decode(self, encoding="utf-8", errors="strict"):
-        """The text, as `bytes.decode` gives it. A codec written in Python that releases the Buffer gets BufferError."""
+        """The text, as `bytes.decode` gives it; UnicodeDecodeError for what is none. A codec written in Python that releases the Buffer gets BufferError."""
         cdef bint is_plain = encoding == "utf-8" and errors == "strict"
         ensure_alive(self)
         if is_plain:

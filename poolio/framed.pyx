@@ -49,7 +49,10 @@ cdef class FramedCore(ProtocolCore):
         self.chain.clear()
 
     def write_frame(self, *pieces):
-        """Send one frame of these pieces, as the codec writes it; large ones are not copied."""
+        """Send one frame of these bytes-like pieces, as the codec writes it; large ones are not copied.
+
+        FrameTooLarge beyond the codec's max_frame, and nothing is sent. Buffers are frozen, as by `write()`.
+        """
         self.writelines(self._find_rules().gather(list(pieces)))
 
     cdef Codec _find_rules(self):

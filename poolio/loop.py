@@ -196,11 +196,14 @@ class BorrowedLoop(Wires):
 
 
 def new_event_loop() -> EventLoop:
-    """A new poolio.EventLoop, for `loop_factory=`."""
+    """A new poolio.EventLoop, for `loop_factory=`; close it at the end. NotImplementedError where there is no epoll."""
     return EventLoop()
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """asyncio.run() on a new poolio.EventLoop."""
+    """asyncio.run() on a new poolio.EventLoop: runs a coroutine to its end and returns its result.
+
+    RuntimeError from within a running loop; NotImplementedError on systems without epoll.
+    """
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

@@ -102,7 +102,10 @@ async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
     start_serving: bool = True, **options: Any,
 ) -> Server:
-    """Serve TCP, or TLS with `ssl=`: as `loop.create_server()`, with its options."""
+    """Serve TCP, or TLS with `ssl=`: as `loop.create_server()`, with its options, on poolio's transports.
+
+    OSError if it can't be bound; NotImplementedError on systems without epoll.
+    """
     wires = wires_of_running_loop()
     return await _serve(wires, await wires.create_server(
         protocol_factory, host, port, start_serving=False, **options), start_serving)
@@ -112,7 +115,7 @@ async def create_unix_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *,
     start_serving: bool = True, **options: Any,
 ) -> Server:
-    """Serve a unix socket: as `loop.create_unix_server()`, with its options."""
+    """Serve a unix socket: as `loop.create_unix_server()`, with its options. Errors as for `create_server()`."""
     wires = wires_of_running_loop()
     return await _serve(wires, await wires.create_unix_server(
         protocol_factory, path, start_serving=False, **options), start_serving)
@@ -128,19 +131,26 @@ async def _serve(wires: Wires, plain: asyncio.AbstractServer, start_serving: boo
 async def create_connection(
     protocol_factory: Callable[[], P], host: str | None = None, port: int | None = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
-    """Connect over TCP, or TLS with `ssl=`: as `loop.create_connection()`, with its options."""
+    """Connect over TCP, or TLS with `ssl=`: as `loop.create_connection()`, with its options, on poolio's transports.
+
+    OSError if it can't be connected; NotImplementedError on systems without epoll.
+    """
     return await wires_of_running_loop().create_connection(protocol_factory, host, port, **options)  # type: ignore[arg-type]
 
 
 async def create_unix_connection(
     protocol_factory: Callable[[], P], path: Any = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
-    """Connect to a unix socket: as `loop.create_unix_connection()`, with its options."""
+    """Connect to a unix socket: as `loop.create_unix_connection()`, with its options. Errors: `create_connection()`."""
     return await wires_of_running_loop().create_unix_connection(protocol_factory, path, **options)
 
 
 async def start_tls(
     transport: asyncio.Transport, protocol: asyncio.BaseProtocol, sslcontext: SSLContext, **options: Any,
 ) -> asyncio.Transport | None:
-    """Upgrade a connection on poolio's transport to TLS: as `loop.start_tls()`, with its options, on any loop."""
+    """Upgrade a connection on poolio's transport to TLS: as `loop.start_tls()`, with its options, on any loop.
+
+    Returns the new transport; the protocol is not told, call its connection_made() yourself. None if the connection was
+    lost meanwhile; ssl.SSLError and TimeoutError if the handshake fails.
+    """
     return await wires_of_running_loop().start_tls(transport, protocol, sslcontext, **options)

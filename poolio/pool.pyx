@@ -150,11 +150,17 @@ cdef class Pool(SlabStore):
         return self._carve(_as_size(size), self.zeroing_mode != NEVER)
 
     def alloc_unpooled(self, size):
-        """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab."""
+        """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab.
+
+        Not counted against max_bytes. Other errors as for `alloc_unsafe`.
+        """
         return new_own_buffer(self, _as_size(size), True)
 
     def from_bytes(self, data):
-        """A Buffer with a copy of any bytes-like object."""
+        """A writable Buffer with a copy of any contiguous bytes-like object.
+
+        TypeError for what is none; PoolExhausted and MemoryError as for `alloc_unsafe`.
+        """
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -163,7 +169,10 @@ cdef class Pool(SlabStore):
             PyBuffer_Release(&view)
 
     def concat(self, buffers):
-        """One Buffer with a copy of all these bytes-like objects, in order. OverflowError beyond the address space."""
+        """One writable Buffer with a copy of all these bytes-like objects, in order.
+
+        TypeError for what is none, OverflowError beyond the address space; else as for `alloc_unsafe`.
+        """
         cdef list pieces = list(buffers)
         cdef Py_ssize_t count = len(pieces)
         cdef Py_ssize_t taken = 0, at = 0
@@ -212,7 +221,7 @@ cdef class Pool(SlabStore):
         return self.trim_idle()
 
     def statistics(self):
-        """The pool's figures now: a `Statistics` record. Walks over the slabs, not over the Buffers."""
+        """The pool's figures now: a `Statistics` record. It takes longer with more slabs, not with more Buffers."""
         cdef Survey found = self.survey()
         return Statistics(
             live_bytes=self.live_bytes,

@@ -81,7 +81,8 @@ cdef class ProtocolCore(Receiver):
 
         A Buffer's allocation is frozen from here on, and releasing your Buffer afterwards is always allowed. If a
         writable view of it is alive, or if `data` is another mutable object, its bytes are copied instead (counted in
-        the pool's `copied_bytes`).
+        the pool's `copied_bytes`). TypeError for what is not bytes-like, RuntimeError before connection_made(). Never
+        waits: what the kernel does not take is queued, see `pause_writing()`.
         """
         if type(self.transport) is StreamTransport:
             (<StreamTransport>self.transport).write_data(data)
