@@ -205,5 +205,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
     RuntimeError from within a running loop; NotImplementedError on systems without epoll.
     """
+    if asyncio._get_running_loop() is not None:  # before a loop is made, which could not be closed in order here
+        raise RuntimeError("poolio.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

@@ -222,6 +222,18 @@ def test_run_debug_is_passed_on():
     assert poolio.run(main(), debug=False) is False
 
 
+def test_run_within_a_running_loop_is_refused():
+    async def main():
+        inner = asyncio.sleep(0)
+        try:
+            with pytest.raises(RuntimeError, match=r"poolio.run\(\) cannot be called from a running event loop"):
+                poolio.run(inner)
+        finally:
+            inner.close()
+
+    poolio.run(main())
+
+
 def test_pytest_asyncio_runs_on_it(tmp_path):
     (tmp_path / "conftest.py").write_text(textwrap.dedent("""
         import asyncio, poolio, pytest
