@@ -81,7 +81,7 @@ PORT ?= 8888
 echo: $(STAMP)uvloop
 	$(BIN)/python -m poolio echo --port $(PORT)
 
-docs: $(STAMP)docs
+docs: $(STAMP)dev
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "build/docs/index.html"
 

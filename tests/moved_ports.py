@@ -1,10 +1,12 @@
 """Owns how a program with fixed ports runs on free ones: `python moved_ports.py program.py` or `... -m module`.
 
 Documentation names ports (8888), tests take what is free. A socket that is bound to a port is bound to a free one of
-127.0.0.1 instead, and who connects to the named one gets there. PORTS tells a program which ports have moved so far
-("8888=41231 ..."); each that it opens itself it writes to the descriptor in PORTS_FD, a line each, once it is open.
+127.0.0.1 instead, further ones of the program to the same, and who connects to the named one gets there. PORTS tells a
+program which ports have moved so far ("8888=41231 ..."); each that it opens itself it writes to the descriptor in
+PORTS_FD, a line each, once it is open.
 """
 
+import contextlib
 import os
 import runpy
 import socket
@@ -17,14 +19,14 @@ PORTS, PORTS_FD = "POOLIO_DOCS_PORTS", "POOLIO_DOCS_PORTS_FD"
 def move(ports, opened, replace=setattr):
     """Move what is bound from now on. `ports`: named -> real, kept up to date; opened(named) is called for each."""
     bind, connect, listen = socket.socket.bind, socket.socket.connect, socket.socket.listen
-    named = {}
+    mine, named = {}, {}
 
     def moved_bind(sock, address):
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or address[1] == 0:
             return bind(sock, address)
-        bind(sock, ("127.0.0.1" if sock.family == socket.AF_INET else "::1", 0))
+        bind(sock, ("127.0.0.1" if sock.family == socket.AF_INET else "::1", mine.get(address[1], 0)))
         real = sock.getsockname()[1]
-        ports[address[1]] = real
+        ports[address[1]] = mine[address[1]] = real
         named[real] = address[1]
         if sock.type == socket.SOCK_DGRAM:
             opened(address[1])
@@ -32,7 +34,7 @@ def move(ports, opened, replace=setattr):
     def moved_listen(sock, *backlog):
         listen(sock, *backlog)
         if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] in named:
-            opened(named.pop(sock.getsockname()[1]))
+            opened(named[sock.getsockname()[1]])
 
     def moved_connect(sock, address):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -47,7 +49,12 @@ def move(ports, opened, replace=setattr):
 def main(program):
     ports = {int(port): int(real) for port, real in (pair.split("=") for pair in os.environ.get(PORTS, "").split())}
     descriptor = int(os.environ[PORTS_FD])
-    move(ports, lambda port: os.write(descriptor, f"{port}={ports[port]}\n".encode()))
+
+    def tell(port):
+        with contextlib.suppress(BrokenPipeError):      # who has started this wanted to know of the first one only
+            os.write(descriptor, f"{port}={ports[port]}\n".encode())
+
+    move(ports, tell)
     if program[0] == "-m":
         sys.argv = program[1:]
         runpy.run_module(program[1], run_name="__main__", alter_sys=True)

@@ -1,7 +1,8 @@
 """Owns how the snippets of a page of documentation run: from its top, as a reader would try them. Called by test_docs.
 
-    ```python   Its first line is `# name.py`: it is kept as that file. Otherwise it goes on where the one before it
-                ended, and may await outside of functions, as in `python -m asyncio`. What serves for ever is started.
+    ```python   Its first line is `# name.py`: it is kept as that file, and run if no command does. Otherwise it goes on
+                where the one before it ended, and may await outside of functions, as in `python -m asyncio`. What
+                serves for ever is started.
     ```sh       Commands, `python ...` alone, tried in the folder of the files. Who serves runs until the page ends.
     ```text     What the block before it has printed, and nothing else; ... stands for anything.
 
@@ -21,7 +22,6 @@ import pathlib
 import re
 import select
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +32,7 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 LONGEST_SECONDS = 60       # that a program may take until it serves or ends; it is killed then
 NAME = re.compile(r"# (\w+\.py)\n")
-ENDLESS = "serve_forever()"
+ENDLESS = re.compile(r"serve_forever\(\)|^poolio\.serve\(", re.MULTILINE)
 
 
 class Page:
@@ -47,6 +47,7 @@ class Page:
         self.ports = {}
         self.printed = ""
         self.servers = []
+        self.untried = []      # files that no command has run
 
     def __enter__(self):
         self.runner = asyncio.Runner()
@@ -55,17 +56,19 @@ class Page:
     def __exit__(self, *exc_info):
         self.runner.close()
         for server in self.servers:
-            server.kill()
-        complaints = [server.communicate()[1] for server in self.servers]
+            server.terminate()
+        complaints = [server.communicate(timeout=LONGEST_SECONDS)[1] for server in self.servers]
         if exc_info[0] is None:
             assert complaints == [""] * len(complaints)
 
     def run(self):
         """Try all blocks; returns how many those were."""
-        self.names["talk"] = self.talk
+        self.names.update(talk=self.talk, folder=self.folder)
         examples = list(self.document.examples())
         for example in examples:
             example.evaluate()
+        for name in list(self.untried):
+            self.run_program([name], {})
         return len(examples)
 
     def talk(self, data, port=8888):
@@ -82,9 +85,10 @@ class Page:
         name = NAME.match(source)
         if name:
             (self.folder / name[1]).write_text(source)
+            self.untried.append(name[1])
             return
         tree = ast.parse("\n" * (example.line + example.parsed.line_offset) + source, example.path)
-        if ENDLESS in source and isinstance(tree.body[-1], ast.Expr):
+        if ENDLESS.search(source) and isinstance(tree.body[-1], ast.Expr):
             (self.folder / "program.py").write_text(source)
             self.start(["program.py"], {})
             del tree.body[-1]                       # its names are for the blocks behind it
@@ -96,7 +100,7 @@ class Page:
         self.printed = output.getvalue()
 
     def try_shell(self, example):
-        self.printed = ""
+        printed = ""
         for line in str(example.parsed).splitlines():
             words = shlex.split(line, comments=True)
             variables = {}
@@ -106,10 +110,8 @@ class Page:
                 continue
             if words[0] != "python":
                 return f"{line!r} is no command that a test can try"
-            if self.is_endless(words[1:]):
-                self.start(words[1:], variables)
-            else:
-                self.printed += self.output_of(words[1:], variables)
+            printed += self.run_program(words[1:], variables)
+        self.printed = printed
 
     def compare(self, example):
         expected = ".*".join(re.escape(part) for part in str(example.parsed).strip().split("..."))
@@ -118,9 +120,19 @@ class Page:
 
     # --- programs -------------------------------------------------------------------------------------------
 
+    def run_program(self, program, variables):
+        """What it has printed; nothing if it is a server, which is there now."""
+        if program[0] in self.untried:
+            self.untried.remove(program[0])
+        if not self.is_endless(program):
+            return self.output_of(program, variables)
+        self.start(program, variables)
+        return ""
+
     def is_endless(self, program):
-        path = self.folder / program[0]
-        return program[:3] == ["-m", "poolio", "echo"] or (path.suffix == ".py" and ENDLESS in path.read_text())
+        if program[0] == "-m":
+            return program[1:3] == ["poolio", "echo"]
+        return ENDLESS.search((self.folder / program[0]).read_text()) is not None
 
     def command(self, program, variables, descriptor):
         ports = " ".join(f"{port}={real}" for port, real in self.ports.items())
@@ -140,7 +152,7 @@ class Page:
                 port, _, real = line.partition("=")
                 self.ports[int(port)] = int(real)
                 return
-        server.send_signal(signal.SIGKILL)
+        server.kill()
         raise AssertionError(f"{' '.join(program)} does not serve: {server.communicate()}")
 
     def output_of(self, program, variables):

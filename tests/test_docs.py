@@ -65,6 +65,7 @@ def test_broken_snippets_are_found(page_of, tmp_path):
         "printed was": "```python\nprint(1 + 1)\n```\n```text\n3\n```\n",
         "no command": "```sh\nrm -r build\n```\n",
         "fails.py: no": "```python\n# fails.py\nraise SystemExit('no')\n```\n```sh\npython fails.py\n```\n",
+        "forgotten.py: no": "```python\n# forgotten.py\nraise SystemExit('no')\n```\n",
         "does not serve": "```python\n# dies.py\nexit('serve_forever()')\n```\n```sh\npython dies.py\n```\n",
     }
     for complaint, text in broken.items():
