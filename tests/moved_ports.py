@@ -60,7 +60,7 @@ def main(program):
         runpy.run_module(program[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = program
-        sys.path[0] = os.path.dirname(os.path.abspath(program[0]))
+        sys.path.insert(0, os.path.dirname(os.path.abspath(program[0])))
         module = sys.modules["__main__"] = types.ModuleType("__main__")     # run_path()'s does not live until exit
         module.__file__ = program[0]
         with open(program[0], encoding="utf-8") as source:

@@ -6,7 +6,8 @@
     ```sh       Commands, `python ...` alone, tried in the folder of the files. Who serves runs until the page ends.
     ```text     What the block before it has printed, and nothing else; ... stands for anything.
 
-    <!-- skip: next -->                              the next block is not tried; the page says why
+    <!-- skip: next -->                              the next block is not tried, ever: it needs a network
+    <!-- skip: next if(condition, reason="...") -->  nor is this one here; all others are
     <!-- invisible-code-block: python ... -->        tried, and not shown: checks, tidying
 
 Sybil finds the blocks and skips. Fixed ports are moved to free ones (moved_ports).
@@ -25,6 +26,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import unittest
 
 import moved_ports
 from sybil.document import Document
@@ -48,6 +50,7 @@ class Page:
         self.printed = ""
         self.servers = []
         self.untried = []      # files that no command has run
+        self.skipped = []      # reasons
 
     def __enter__(self):
         self.runner = asyncio.Runner()
@@ -56,17 +59,20 @@ class Page:
     def __exit__(self, *exc_info):
         self.runner.close()
         for server in self.servers:
-            server.terminate()
+            server.kill()
         complaints = [server.communicate(timeout=LONGEST_SECONDS)[1] for server in self.servers]
         if exc_info[0] is None:
-            assert complaints == [""] * len(complaints)
+            assert not any(complaints), complaints
 
     def run(self):
         """Try all blocks; returns how many those were."""
         self.names.update(talk=self.talk, folder=self.folder)
         examples = list(self.document.examples())
         for example in examples:
-            example.evaluate()
+            try:
+                example.evaluate()
+            except unittest.SkipTest as why:
+                self.skipped.append(f"line {example.line}: {why}")
         for name in list(self.untried):
             self.run_program([name], {})
         return len(examples)
