@@ -222,7 +222,10 @@ cdef class Buffer(Numbers):
         return self.tobytes()
 
     def decode(self, encoding="utf-8", errors="strict"):
-        """The text, as `bytes.decode` gives it; UnicodeDecodeError for what is none. A codec written in Python that releases the Buffer gets BufferError."""
+        """The text, as `bytes.decode` gives it; UnicodeDecodeError for what is none.
+
+        A codec written in Python that releases the Buffer gets BufferError.
+        """
         cdef bint is_plain = encoding == "utf-8" and errors == "strict"
         ensure_alive(self)
         if is_plain:
