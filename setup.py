@@ -1,6 +1,6 @@
 """Builds the compiled modules: one table of directives, build variants by environment variable.
 
-POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts
+POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts; allocations fail on request
 POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
 POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse (see `make test-portable`)
 POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin
@@ -25,7 +25,7 @@ MODULES = (
     "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "inbox", "datagram",
     "selector", "protocol", "framed", "waiter", "reader", "writer",
 )
-HEADERS = [f"poolio/_{name}.h" for name in ("memory", "numbers", "search", "objects", "net", "datagram")]
+HEADERS = [f"poolio/_{name}.h" for name in ("memory", "faults", "numbers", "search", "objects", "net", "datagram")]
 CHECKED = VARIANT not in ("release", "portable")
 
 DIRECTIVES = {
@@ -56,6 +56,8 @@ LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
 MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
 if VARIANT == "coverage":
     MACROS.append(("CYTHON_TRACE", "1"))
+if VARIANT in ("debug", "sanitize"):
+    MACROS.append(("POOLIO_WITH_FAULTS", "1"))
 if VARIANT == "portable":
     MACROS.append(("POOLIO_WITHOUT_EPOLL", "1"))
 

@@ -21,7 +21,7 @@ Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so c
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
-from cpython.mem cimport PyMem_Free, PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_Free, PyMem_RawFree
 from cpython.object cimport PyObject, PyTypeObject, destructor
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memset
@@ -36,12 +36,16 @@ cdef extern from "_memory.h" nogil:
     void poolio_poison(void *memory, size_t size)
     void poolio_unpoison(void *memory, size_t size)
 
+cdef extern from "_faults.h":
+    bint poolio_armed()
+    void *poolio_raw_malloc(size_t size)
+    object poolio_new_object(PyTypeObject *kind)
+
 cdef extern from "_objects.h":
     object poolio_revive(PyObject *object)
 
 cdef extern from "Python.h":
     void PyObject_Free(PyObject *object)
-    object PyType_GenericAlloc(PyTypeObject *kind, Py_ssize_t count)
 
 cdef enum:
     SCRIBBLE = 0xDD     # what ended memory looks like while debugging, as in MSVC's debug heap
@@ -185,7 +189,7 @@ cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     cdef Holder holder
     cdef Allocation *allocation
     global spare, spare_count, spare_holder_count
-    if spare != NULL and spare_holder_count > 0 and store.sites is None:
+    if spare != NULL and spare_holder_count > 0 and store.sites is None and not poolio_armed():
         spare_holder_count -= 1
         holder = <Holder>poolio_revive(spare_holders[spare_holder_count])
         allocation = spare
@@ -222,11 +226,11 @@ cdef Allocation *_take_allocation(SlabStore store) except NULL:
     # what can fail or run other people's code comes first, while nothing is counted yet
     site = None if store.sites is None else debug.site()
     cdef Allocation *allocation = spare
-    if allocation != NULL:
+    if allocation != NULL and not poolio_armed():
         spare = allocation.next_free
         spare_count -= 1
     else:
-        allocation = <Allocation *>PyMem_RawMalloc(sizeof(Allocation))
+        allocation = <Allocation *>poolio_raw_malloc(sizeof(Allocation))
         if allocation == NULL:
             raise MemoryError("the system has no memory left for an allocation's header")
     if site is not None:
@@ -262,10 +266,10 @@ cdef int make_holders(PyTypeObject *kind) except -1:
 cdef Holder blank_holder():
     """One that holds nothing yet."""
     global spare_holder_count
-    if spare_holder_count > 0:
+    if spare_holder_count > 0 and not poolio_armed():
         spare_holder_count -= 1
         return <Holder>poolio_revive(spare_holders[spare_holder_count])
-    return <Holder>PyType_GenericAlloc(holder_type, 0)
+    return <Holder>poolio_new_object(holder_type)
 
 
 cdef void _end_holder(PyObject *object) noexcept:

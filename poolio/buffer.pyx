@@ -10,7 +10,7 @@ freeze the Buffer. So arguments are converted first and the Buffer is looked at 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject
 from cpython.slice cimport PySlice_Unpack
 from libc.string cimport memcmp, memcpy, memmove
@@ -36,6 +36,10 @@ cdef extern from "Python.h":
     object PyNumber_Index(object value)
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
     void PyType_Modified(PyTypeObject *kind)
+
+cdef extern from "_faults.h":
+    void *poolio_malloc(size_t size)
+    void *poolio_calloc(size_t size)
 
 cdef extern from "_objects.h":
     bint poolio_is_method(object thing)
@@ -353,7 +357,7 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
     cdef Buffer buf
     cdef char *memory = NOWHERE
     if size > 0:
-        memory = <char *>(PyMem_Calloc(<size_t>size, 1) if zeroed else PyMem_Malloc(<size_t>size))
+        memory = <char *>(poolio_calloc(<size_t>size) if zeroed else poolio_malloc(<size_t>size))
         if memory == NULL:
             raise MemoryError(f"the system did not give {size} bytes")
     try:

@@ -14,7 +14,7 @@ a time costs two copies of each, not an object. Small rests between large ones g
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_CheckExact
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memchr, memcpy
@@ -26,6 +26,10 @@ from poolio.slab cimport SlabStore
 
 cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object value, PyObject *error) except? -1
+
+cdef extern from "_faults.h":
+    bint poolio_armed()
+    void *poolio_malloc(size_t size)
 
 cdef extern from "_search.h" nogil:
     Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
@@ -42,11 +46,11 @@ cdef int spare_count = 0
 cdef Link *_new_link(Buffer buf) except NULL:
     global spare, spare_count
     cdef Link *link = spare
-    if link != NULL:
+    if link != NULL and not poolio_armed():
         spare = link.following
         spare_count -= 1
     else:
-        link = <Link *>PyMem_Malloc(sizeof(Link))
+        link = <Link *>poolio_malloc(sizeof(Link))
         if link == NULL:
             raise MemoryError("the system has no memory left for a chain")
     Py_INCREF(buf)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINVAL, EIO, EMSGSIZE, ENOPROTOOPT, EOPNOTSUPP
 
@@ -39,6 +39,9 @@ cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     int PyContext_Enter(PyObject *context) except -1
     int PyContext_Exit(PyObject *context) except -1
+
+cdef extern from "_faults.h":
+    object poolio_new_bytes(const char *data, Py_ssize_t size)
 
 cdef extern from "_net.h" nogil:
     const int AF_UNIX
@@ -438,7 +441,7 @@ cdef class DatagramTransport(Endpoint):
         """To an address that only the socket module can read."""
         check_address(addr, self.family)
         try:
-            self.sock.sendto(PyBytes_FromStringAndSize(data, length), addr)
+            self.sock.sendto(poolio_new_bytes(data, length), addr)
         except (BlockingIOError, InterruptedError):
             return -EAGAIN
         except OSError as exc:
@@ -522,7 +525,7 @@ cdef class DatagramTransport(Endpoint):
         else:
             if type(owner) is Buffer:
                 count_copied(<Buffer>owner)
-            kept = PyBytes_FromStringAndSize(data, length)
+            kept = poolio_new_bytes(data, length)
         self.queue.append((kept, train, addr))
         self.queued += _queue_size(length, train)
         if not self.state & BLOCKED:
@@ -631,7 +634,7 @@ cdef bytes _snapshot(data):
     _check_bytes_like(data)
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        return PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
+        return poolio_new_bytes(<const char *>view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
 

@@ -19,7 +19,7 @@ import errno
 import os
 from weakref import WeakValueDictionary
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memcpy, memmove
 
 from poolio.address cimport poolio_address, recent_address
@@ -30,6 +30,10 @@ from poolio.readslab cimport ReadSlab
 from poolio.slab cimport ON_RELEASE, Slab, aligned, leave_slab
 
 from poolio.errors import PoolExhausted
+
+cdef extern from "_faults.h":
+    bint poolio_fails()
+    object poolio_new_bytes(const char *data, Py_ssize_t size)
 
 cdef extern from "_datagram.h" nogil:
     enum:
@@ -62,7 +66,7 @@ cdef class Inbox:
 
     def __cinit__(self):
         poolio_batch_prepare(&self.batch)
-        self.overflow = poolio_overflow_map()
+        self.overflow = NULL if poolio_fails() else poolio_overflow_map()
         if self.overflow == NULL:
             raise MemoryError(f"the system has no room of {POOLIO_OVERFLOW} bytes for datagrams")
         self.spilled = []
@@ -130,7 +134,7 @@ cdef class Inbox:
         if poolio_batch_is_cut(&self.batch, i) or self.messages[i].train < 0:
             self.spilled.append(None)
             return 0
-        copy = PyBytes_FromStringAndSize(NULL, length)
+        copy = poolio_new_bytes(NULL, length)
         memcpy(PyBytes_AS_STRING(copy), slot, <size_t>self.slot)
         memcpy(PyBytes_AS_STRING(copy) + self.slot, self.overflow + i * self.share, <size_t>(length - self.slot))
         self.spilled.append(copy)
@@ -237,10 +241,10 @@ cdef class Inbox:
                 address = self._sender(i)
                 received.bytes += message.length
                 each = message.train or message.length
-                items.append((PyBytes_FromStringAndSize(data, min(each, message.length)), address))
+                items.append((poolio_new_bytes(data, min(each, message.length)), address))
                 start = each
                 while start < message.length:
-                    items.append((PyBytes_FromStringAndSize(data + start, min(each, message.length - start)), address))
+                    items.append((poolio_new_bytes(data + start, min(each, message.length - start)), address))
                     start += each
         finally:
             if reader.pool.zeroing_mode == ON_RELEASE:

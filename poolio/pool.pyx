@@ -12,7 +12,7 @@ protocol and readslab.
 from collections import namedtuple
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
@@ -25,6 +25,9 @@ from poolio.slab cimport (
 
 from poolio import debug
 from poolio.slab import BUILD_VARIANT, MAX_SLAB_SIZE, MIN_SLAB_SIZE, ZEROING_NAMES
+
+cdef extern from "_faults.h":
+    void *poolio_malloc(size_t size)
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -177,7 +180,7 @@ cdef class Pool(SlabStore):
         cdef Py_ssize_t count = len(pieces)
         cdef Py_ssize_t taken = 0, at = 0
         cdef Py_ssize_t total = 0
-        cdef Py_buffer *views = <Py_buffer *>PyMem_Malloc(<size_t>(count + 1) * sizeof(Py_buffer))
+        cdef Py_buffer *views = <Py_buffer *>poolio_malloc(<size_t>(count + 1) * sizeof(Py_buffer))
         cdef Buffer joined
         if views == NULL:
             raise MemoryError(f"the system has no memory left to look at {count} buffers")

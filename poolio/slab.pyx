@@ -18,7 +18,7 @@ Callers: a timer of each loop that reads into the pool, and give_back() now and 
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawFree
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uintptr_t
@@ -31,12 +31,22 @@ cdef extern from "Python.h":
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 
 cdef extern from "_memory.h" nogil:
-    void *poolio_map(size_t size)
     void poolio_unmap(void *memory, size_t size)
     void poolio_poison(void *memory, size_t size)
     void poolio_unpoison(void *memory, size_t size)
     long long poolio_seconds()
     const char *POOLIO_VARIANT
+
+cdef extern from "_faults.h":
+    const bint POOLIO_HAS_FAULTS
+    ctypedef struct poolio_faults:
+        long long asked
+        long long first
+        long long last
+        long long failed
+    object poolio_faults_capsule(poolio_faults *faults)
+    void *poolio_raw_malloc(size_t size)
+    void *poolio_map_memory(size_t size)
 
 BUILD_VARIANT = POOLIO_VARIANT.decode()
 ZEROING_NAMES = ("never", "on_alloc", "on_release")
@@ -64,6 +74,28 @@ cdef enum:
     CLASSES_PER_DOUBLING = 4
     # give_back() looks at the clock this rarely, so that what the clock costs does not count.
     RETURNS_PER_CLOCK = 1024
+
+
+# Of all modules, which find it by this name; None where nothing fails on request.
+cdef poolio_faults faults
+_faults = poolio_faults_capsule(&faults)
+HAS_FAULTS = bool(POOLIO_HAS_FAULTS)
+
+
+def fail_allocations(long long first, long long count=1):
+    """For tests, in checked builds: the `first` allocation from now on fails, 1 being the next, and `count` in all.
+
+    0: none any more. Returns how many have failed since the last call. RuntimeError in a build that can't.
+    """
+    if not POOLIO_HAS_FAULTS:
+        raise RuntimeError(f"no allocation fails on request in the {BUILD_VARIANT} build; POOLIO_BUILD=debug makes one")
+    if first < 0 or count < 1:
+        raise ValueError(f"first must be at least 0 and count at least 1, not {first} and {count}")
+    failed = faults.failed
+    faults.asked = faults.failed = 0
+    faults.first = first
+    faults.last = first + count - 1
+    return failed
 
 
 @cython.final
@@ -167,11 +199,11 @@ cdef class SlabStore:
                     f"the pool's limit of {self.max_bytes_or_none} bytes (max_bytes) is reached: "
                     f"{self.reserved_bytes} are reserved and {capacity} more are needed"
                 )
-        slab = <Slab *>PyMem_RawMalloc(sizeof(Slab))
+        slab = <Slab *>poolio_raw_malloc(sizeof(Slab))
         if slab == NULL:
             raise MemoryError("the system has no memory left for a slab's header")
         memset(slab, 0, sizeof(Slab))
-        slab.memory = <char *>poolio_map(<size_t>capacity)
+        slab.memory = <char *>poolio_map_memory(<size_t>capacity)
         if slab.memory == NULL:
             PyMem_RawFree(slab)
             raise MemoryError(f"the system did not give {capacity} bytes")

@@ -25,7 +25,7 @@ from asyncio.sslproto import SSLProtocol
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_Check
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -51,6 +51,9 @@ cdef extern from "Python.h":
     bint PyMethod_Check(PyObject *thing)
     PyObject *PyMethod_GET_SELF(PyObject *method)
     PyObject *PyMethod_GET_FUNCTION(PyObject *method)
+
+cdef extern from "_faults.h":
+    object poolio_new_bytes(const char *data, Py_ssize_t size)
 
 cdef extern from "_objects.h":
     int poolio_raise_again() except -1
@@ -140,7 +143,7 @@ cdef class StreamTransport(Endpoint):
     cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
         """What was received, as bytes; the room it came into is free for the next read."""
         try:
-            return PyBytes_FromStringAndSize(room, size)
+            return poolio_new_bytes(room, size)
         finally:
             self.slab.claim(0, size, 0)
 
@@ -313,7 +316,7 @@ cdef class StreamTransport(Endpoint):
             put_buffer(&self.queue, buf)
         else:
             count_copied(buf)
-            copy = PyBytes_FromStringAndSize(buf.data, buf.length)
+            copy = poolio_new_bytes(buf.data, buf.length)
             put_object(&self.queue, copy, PyBytes_AS_STRING(copy), buf.length)
         if self.reactor.current == <PyObject *>self and self.queue.size < CORK_BYTES and not self.state & BLOCKED:
             return 0                             # our own callback: sent when it ends
@@ -348,7 +351,7 @@ cdef class StreamTransport(Endpoint):
                     if sent == view.len:
                         return 0
                     sent = max(sent, 0)     # an error comes back when the rest is sent
-            copy = PyBytes_FromStringAndSize(<const char *>view.buf + sent, view.len - sent)
+            copy = poolio_new_bytes(<const char *>view.buf + sent, view.len - sent)
         finally:
             PyBuffer_Release(&view)
         put_object(&self.queue, copy, PyBytes_AS_STRING(copy), PyBytes_GET_SIZE(copy))

@@ -11,8 +11,8 @@ as the one before it in a run of them: water marks count bytes, and a peer that 
 none makes the queue as large as they say, not fifty times as large.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN
@@ -20,6 +20,11 @@ from libc.string cimport memcpy
 
 from poolio.allocation cimport Allocation, drop_hold
 from poolio.slab cimport SlabStore
+
+cdef extern from "_faults.h":
+    bint poolio_armed()
+    void *poolio_malloc(size_t size)
+    object poolio_new_bytes(const char *data, Py_ssize_t size)
 
 cdef extern from "_net.h" nogil:
     ctypedef struct poolio_piece:
@@ -56,11 +61,11 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
 cdef Piece *new_piece() except NULL:
     global spare, spare_count
     cdef Piece *piece = spare
-    if piece != NULL:
+    if piece != NULL and not poolio_armed():
         spare = piece.following
         spare_count -= 1
         return piece
-    piece = <Piece *>PyMem_Malloc(sizeof(Piece))
+    piece = <Piece *>poolio_malloc(sizeof(Piece))
     if piece == NULL:
         raise MemoryError("the system has no memory left for a write queue")
     return piece
@@ -185,7 +190,7 @@ cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity) noexce
     cdef PyObject *owner = piece.owner
     cdef Allocation *allocation = piece.allocation
     try:
-        block = PyBytes_FromStringAndSize(NULL, capacity)
+        block = poolio_new_bytes(NULL, capacity)
     except MemoryError:
         return                  # it stays where it is: no worse than before
     memcpy(PyBytes_AS_STRING(block), piece.data, <size_t>piece.length)
