@@ -98,7 +98,7 @@ types: $(STAMP)dev
 INSTALLED = PYTHONSAFEPATH=1
 MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool chain framing zeroing hostile debug machine readslab)
 WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop address inbox datagram datagram_queue datagrams reader \
-	writer streams security_memory security_secrecy)
+	writer streams security_memory security_secrecy faults_connection faults_callbacks faults_memory faults_tls)
 
 SANITIZE = .venv-sanitize
 # framing only in the whole `make sanitize`, and in `make fuzz`: 900 tests of any split are slow here

@@ -88,7 +88,7 @@ cdef class Endpoint(Source):
         self.state |= HAS_BEGUN
         try:
             self.update_interest()
-        except OSError as exc:
+        except (OSError, MemoryError) as exc:
             self.fail(exc, "Fatal error: the system can't wait for another socket.")
         return 0
 
@@ -245,21 +245,22 @@ cdef class Endpoint(Source):
         self.end(exc)
 
     cdef int fail(self, exc, message) except -1:
-        if isinstance(exc, OSError):
-            if self.reactor.loop.get_debug():
+        try:
+            if not isinstance(exc, OSError):
+                self._report(message, exc)
+            elif self.reactor.loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
-        else:
-            self._report(message, exc)
-        self._force_close(exc)
+        finally:                                # it ends, also if there is no memory to say why
+            self._force_close(exc)
         return 0
 
     def _fatal_error(self, exc, message="Fatal error on transport"):
         self.fail(exc, message)
 
     cdef int end(self, exc) except -1:
-        """Schedule connection_lost()."""
-        self.state |= LOST
+        """Schedule connection_lost(). If there is no memory for that, it is not LOST yet, and can be ended again."""
         self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+        self.state |= LOST
         return 0
 
     def _call_connection_lost(self, exc):

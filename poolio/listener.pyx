@@ -86,9 +86,11 @@ cdef class Listener(Source):
 
     cdef int _begin_connection(self, int fd, poolio_address *peer) except -1:
         cdef StreamTransport transport = None
-        context = PyContext_Copy(self.context)
-        PyContext_Enter(context)
+        context = None
         try:
+            copy = PyContext_Copy(self.context)
+            PyContext_Enter(copy)
+            context = copy
             transport = new_transport(self.reactor, None, context)
             transport.fd = fd
             transport.family = self.family
@@ -106,8 +108,14 @@ cdef class Listener(Source):
                 poolio_close(fd)
             else:
                 transport.close_socket()
+                transport.on_end()
         finally:
-            PyContext_Exit(context)
+            if context is not None:
+                PyContext_Exit(context)
+        return 0
+
+    cdef int on_failure(self, exc) except -1:
+        self._report("Error while accepting", exc, None)
         return 0
 
     cdef int _accept_failed(self, int number) except -1:

@@ -110,6 +110,8 @@ cdef class Reactor:
         if source.interest == events or self.epoll_fd < 0:
             return 0
         if source.interest == 0:
+            while len(sources) <= source.fd:    # before the system knows it: there may be no memory
+                sources.append(None)
             self.last_ticket += 1
             source.ticket = self.last_ticket
         result = poolio_epoll_set(self.epoll_fd, source.fd, source.interest, events,
@@ -117,8 +119,6 @@ cdef class Reactor:
         if result < 0 and events != 0:
             raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         if source.interest == 0:
-            while len(sources) <= source.fd:
-                sources.append(None)
             sources[source.fd] = source
         elif events == 0:
             sources[source.fd] = None

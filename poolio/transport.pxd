@@ -32,6 +32,7 @@ cdef class StreamTransport(Endpoint):
     cdef int write_data(self, data) except -1
     cdef inline int _write_buffer(self, Buffer buf) except -1
     cdef int _write_other(self, data) except -1
+    cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1
     cdef int _on_ready_slow(self, unsigned int events) except -1
     cdef inline int _receive(self) except -1
     cdef int _receive_into_room(self) except -1

@@ -287,6 +287,7 @@ cdef class StreamTransport(Endpoint):
     def writelines(self, list_of_data):
         """Send several pieces in order, gathered."""
         cdef PyObject *current = self.reactor.current
+        cdef bint has_begun = False
         if self.state & (ENDS | LOST | SENDS_FILE):
             self._refuse_write("writelines", b"")      # once, however many there are
             return
@@ -294,8 +295,13 @@ cdef class StreamTransport(Endpoint):
         try:
             for data in list_of_data:
                 self.write_data(data)
+                has_begun = True
                 if self.state & LOST:                      # just now: the rest has nowhere to go
                     break
+        except MemoryError as exc:
+            if not has_begun:
+                raise
+            self.fail(exc, "Fatal write error: no memory for the rest of what is written")
         finally:
             self.reactor.current = current
             if self.queue.first != NULL and not self.state & BLOCKED:
@@ -351,10 +357,19 @@ cdef class StreamTransport(Endpoint):
                     if sent == view.len:
                         return 0
                     sent = max(sent, 0)     # an error comes back when the rest is sent
-            copy = poolio_new_bytes(<const char *>view.buf + sent, view.len - sent)
+            return self._keep_copy(<const char *>view.buf + sent, view.len - sent, sent > 0)
         finally:
             PyBuffer_Release(&view)
-        put_object(&self.queue, copy, PyBytes_AS_STRING(copy), PyBytes_GET_SIZE(copy))
+
+    cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1:
+        """Queue a copy. What went before can't be taken back: if there is no memory for the rest, the connection ends."""
+        try:
+            copy = poolio_new_bytes(data, length)
+            put_object(&self.queue, copy, PyBytes_AS_STRING(copy), length)
+        except MemoryError as exc:
+            if not has_begun:
+                raise
+            return self.fail(exc, "Fatal write error: no memory for the rest of what is written")
         return self._queue_grew()
 
     cdef inline int _queue_grew(self) except -1:
@@ -512,8 +527,8 @@ cdef object attach(StreamTransport transport, object server):
     """Make the connection known: to the loop, and until its end to the server that accepted it."""
     make_known(transport)
     if server is not None:
-        transport.server = server
         server._attach(transport) if _takes_transports(server) else server._attach()
+        transport.server = server
 
 
 def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None):
