@@ -283,7 +283,7 @@ async def streamed(pool, fail):
 async def datagrams_received(factory, fail):
     """Short ones, one that does not fit what was expected, and answers: each is whole, or an error is heard."""
     messages = [BLOCK[61 * number:61 * number + 50 + 9 * number] for number in range(20)] + [BLOCK[:9000]]
-    async with endpoint(factory) as (transport, protocol, address):
+    async with endpoint(factory) as (_, protocol, address):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer, fail:
             peer.connect(address)
             for message in messages:
@@ -306,7 +306,7 @@ async def datagrams_sent(fail):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         stack.enter_context(theirs)
         theirs.setblocking(False)
-        async with endpoint(DatagramRecorder, sock=ours) as (transport, protocol, _):
+        async with endpoint(DatagramRecorder, sock=ours) as (transport, _, _):
             stack.enter_context(fail)
             accepted = []
             for number in range(400):
