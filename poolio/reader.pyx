@@ -183,14 +183,16 @@ cdef class StreamReader:
         return unread
 
     cdef int arrived(self, Buffer buf) except -1:
+        cdef Awaitable call
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:
             pair = take_callback(self.future)
             if pair is None:
                 self._wake()
             else:
+                call = <Awaitable>self.waiting
                 self.waiting = NULL
-                call_now(pair, self.given_loop)
+                call_now(pair, self.given_loop, call)
         return self._look_after()
 
     cdef int fed(self, Buffer buf) except -1:

@@ -60,27 +60,34 @@ cdef tuple take_callback(future):
     return <tuple>pair
 
 
-cdef int call_now(tuple pair, loop) except -1:
-    """Let the task go on in its context, as if what it waits for were done."""
+cdef int call_now(tuple pair, loop, Awaitable call) except -1:
+    """Let the task that has awaited the call go on in its context, as if what it waits for were done."""
     cdef PyObject *result
     callback, context = pair
     try:
         PyContext_Enter(<PyObject *>context)
-    except RuntimeError:                # what runs now has the same context
+    except (RuntimeError, MemoryError):     # what runs now has the same context
         loop.call_soon(callback, _done, context=context)
         return 0
     result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>_done)
     PyContext_Exit(<PyObject *>context)
     if result == NULL:
-        return _not_called(pair, loop)
+        return _not_called(pair, loop, call)
     Py_DECREF(<object>result)
     return 0
 
 
-cdef int _not_called(tuple pair, loop) except -1:
-    """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn."""
+cdef int _not_called(tuple pair, loop, Awaitable call) except -1:
+    """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn.
+
+    Or there was no memory to enter it. Then the call has not been asked to proceed, and nobody else wakes the task.
+    """
     try:
         poolio_raise_again()
+    except MemoryError:
+        if not call.is_waiting or call.still_waits():
+            raise
+        loop.call_soon(pair[0], _done, context=pair[1])
     except RuntimeError:
         if asyncio.current_task(loop) is None:
             raise

@@ -80,7 +80,7 @@ class Connection:
 
 
 def outcome(kind, fault, sees_end=True):
-    """(the exception of connection_lost(), what the exception handler hears): a peer that ends in mid-frame is wrong."""
+    """(exception of connection_lost(), what the exception handler hears): a peer that ends in mid-frame is wrong."""
     if fault == "reset":
         return BROKEN, ()
     if kind == "framed" and fault == "half_close" and sees_end:
@@ -389,7 +389,7 @@ def test_peer_never_reads_memory_is_bounded(kind, loop_name, make_pool):
                 protocol.transport.write(piece)
                 piece.release()
                 sent += 1000
-            low, high = protocol.transport.get_write_buffer_limits()
+            _, high = protocol.transport.get_write_buffer_limits()
             assert high < protocol.transport.get_write_buffer_size() <= high + 1000
             assert pool.statistics().live_bytes <= high + 1000
             protocol.transport.close()

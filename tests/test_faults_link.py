@@ -98,7 +98,7 @@ async def test_link_streams_every_frame_arrives(kind, loop_name):
 @every_link
 @on(*OURS[:1])
 async def test_link_datagrams_that_arrive_are_whole(kind, loop_name):
-    """Each once, but for those that the link has doubled; none that was not sent. As many as the link has let through."""
+    """Each once, but for those that the link has doubled; none that was not sent, and all that it has let through."""
     class Collect(poolio.DatagramProtocol):
         def datagrams_received(self, batch):
             received.update(bytes(data) for data, _ in batch)

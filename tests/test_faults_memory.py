@@ -4,8 +4,8 @@ In builds whose allocations fail on request (poolio.slab.HAS_FAULTS: debug, sani
 allocation failing, the second, and so on until none fails; once alone, and once with all that follow it until the
 scenario stands still. CPython's own allocations fail one by one during a single pass of the reactor.
 
-What holds: a MemoryError (PoolExhausted is one) is heard by somebody, or the reading pauses. Either all bytes arrive, or
-the connection ends with that error, and what has arrived is the beginning of what was sent.
+What holds: a MemoryError (PoolExhausted is one) is heard by somebody, or the reading pauses. Either all bytes arrive,
+or the connection ends with that error, and what has arrived is the beginning of what was sent.
 """
 
 import asyncio
