@@ -131,16 +131,19 @@ class Link:
                 os.write(tun, packet)
 
     def _meet(self, packet: bytes, tun: int) -> None:
-        """Decide what happens to a packet."""
-        self.counts["sent"] += 1
+        """Decide what happens to a packet, and count it then. Only IPv4: the rest is the kernels' own talk."""
+        if packet[0] >> 4 != 4:
+            return
+        copies = 1 + (self.random.random() < self.duplicated)
         if self.is_cut or self.random.random() < self.lost:
             self.counts["lost"] += 1
-            return
-        for _ in range(1 + (self.random.random() < self.duplicated)):
+            copies = 0
+        for number in range(copies):
             at = time.monotonic() + self.delay
             if self.random.random() < self.late:
                 at += self.delay
                 self.counts["late"] += 1
+            self.counts["duplicated"] += number
             self.number += 1
             heapq.heappush(self.waiting, (at, self.number, tun, packet))
-        self.counts["duplicated"] += _
+        self.counts["sent"] += 1
