@@ -11,6 +11,7 @@
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
 #   make serve-load  20,000 connections to poolio.serve() while its workers are killed: how many are lost
+#   make test-link     TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #   make soak     2,000 connections opened, used and dropped at random for a minute
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
 #   make security  is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
@@ -26,7 +27,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security echo docs
+.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security echo docs test-link
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,6 +53,9 @@ test-cpython: $(STAMP)test
 
 serve-load: $(STAMP)test
 	$(BIN)/pytest -m full -s tests/test_serve.py
+
+test-link: $(STAMP)test
+	$(BIN)/pytest tests/test_faults_link.py
 
 soak: $(STAMP)test
 	$(BIN)/python tests/soak

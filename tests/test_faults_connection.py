@@ -212,6 +212,22 @@ async def test_fault_while_closing_with_a_queue(connection, watch, kind, fault):
     await connection.is_over(watch, *outcome(kind, fault, sees_end=False))
 
 
+@every_combination
+def test_reset_while_paused_and_writing_is_told_by_the_write(kind, loop_name, make_pool):
+    """Nothing is read then, which could tell of it."""
+    pool = make_pool(slab_size=65_536)
+
+    async def main():
+        watch = Watch()
+        connection = Connection(factory_of(kind, pool))
+        await connection.stand()
+        connection.transport.pause_reading()
+        connection.transport.write(BLOCK)
+        await connection.suffer("reset")
+        await connection.is_over(watch, BROKEN)
+    run(loop_name, main, timeout=30)
+
+
 # --- streams --------------------------------------------------------------------------------------------------
 
 def lost_error(fault):
@@ -384,7 +400,7 @@ def test_peer_never_reads_memory_is_bounded(kind, loop_name, make_pool):
         protocol, peer = await linked(factory)
         with peer:
             sent = 0
-            while "pause" not in protocol.calls:
+            while "pause" not in protocol.calls and sent < 50_000_000:
                 piece = pool.from_bytes(BLOCK[sent % 4096:sent % 4096 + 1000])
                 protocol.transport.write(piece)
                 piece.release()

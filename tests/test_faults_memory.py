@@ -552,6 +552,40 @@ async def test_object_fails_while_a_stream_reads_the_task_hears_of_it(loop_name,
     await eventually(lambda: gc.collect() is not None and descriptors() <= watch.before)
 
 
+@pytest.mark.parametrize("goes_on", (False, True), ids=("before", "behind"))
+@on(*OURS)
+async def test_waking_a_task_fails_before_or_behind_its_step(goes_on, loop_name):
+    """Before it: the task is woken again, nothing is lost. Behind it, that can not be done twice: the error is heard."""
+    handled = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: handled.append(type(context["exception"])))
+    protocol, peer = await linked(poolio.StreamProtocol)
+    writer = protocol.take_writer()
+    reading = protocol.reader.read(10)
+    calls = []
+
+    def step(future):                           # in the place of a task's own callback
+        calls.append(future.result())
+        if goes_on or len(calls) == 2:
+            with pytest.raises(StopIteration) as stopped:
+                reading.send(None)
+            got.append(bytes(stopped.value.value))
+        if len(calls) == 1:
+            raise MemoryError
+
+    got = []
+    reading.send(None).add_done_callback(step)
+    with peer:
+        peer.sendall(b"arrives")
+        await eventually(lambda: got)
+        await turns()
+        assert got == [b"arrives"]
+        assert len(calls) == (1 if goes_on else 2)
+        assert handled == ([MemoryError] if goes_on else [])
+        writer.close()
+        with contextlib.suppress(MemoryError):
+            await writer.wait_closed()
+
+
 async def read_two(reader):
     frames = reader.frames(CODEC)
     return bytes(await anext(frames)) + bytes(await anext(frames))
