@@ -362,7 +362,7 @@ cdef class StreamTransport(Endpoint):
             PyBuffer_Release(&view)
 
     cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1:
-        """Queue a copy. What went before can't be taken back: if there is no memory for the rest, the connection ends."""
+        """Queue a copy. What went before can't be taken back: without memory for the rest the connection ends."""
         try:
             copy = poolio_new_bytes(data, length)
             put_object(&self.queue, copy, PyBytes_AS_STRING(copy), length)

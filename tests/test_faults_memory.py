@@ -555,7 +555,7 @@ async def test_object_fails_while_a_stream_reads_the_task_hears_of_it(loop_name,
 @pytest.mark.parametrize("goes_on", (False, True), ids=("before", "behind"))
 @on(*OURS)
 async def test_waking_a_task_fails_before_or_behind_its_step(goes_on, loop_name):
-    """Before it: the task is woken again, nothing is lost. Behind it, that can not be done twice: the error is heard."""
+    """Before it: the task is woken again, nothing is lost. Behind it, it can't be done twice: the error is heard."""
     handled = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: handled.append(type(context["exception"])))
     protocol, peer = await linked(poolio.StreamProtocol)
