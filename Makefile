@@ -138,6 +138,27 @@ test-references:
 	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider \
 		-k "not numpy" $(filter-out tests/test_machine.py tests/test_framing.py,$(MEMORY_TESTS))
 
+# Compiled lines as well as Python's, in subprocesses and threads too (tests/linetrace.py). Without what tracing can't bear:
+# a tracer allocates anywhere, so a collection may run Python and pass the GIL on in between (the two with threads); one
+# sets a trace function of its own; one measures a process's memory; the machines of memory and of chains take minutes.
+COVERAGE_VENV = .venv-coverage
+COVERED = PYTHONPATH=tests $(INSTALLED)
+UNTRACED = $(patsubst %,--deselect tests/%,test_package.py test_libraries.py test_house.py \
+	test_pool.py::test_two_threads_allocating_share_no_memory \
+	test_allocation.py::test_fork_while_a_thread_allocates_keeps_both_accounts \
+	test_writer.py::test_drain_of_a_stream_is_traced_it_works_as_well \
+	test_examples.py::test_proxy_of_a_gibibyte_stays_small \
+	test_chain.py::test_any_sequence_of_operations_agrees_with_a_bytearray \
+	test_machine.py::test_any_sequence_of_operations_agrees_with_plain_bytes)
+coverage:
+	test -x $(COVERAGE_VENV)/bin/python || $(PYTHON) -m venv $(COVERAGE_VENV)
+	POOLIO_BUILD=coverage $(COVERAGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'.[test]' 'coverage>=7.10' 'Cython>=3.1,<4'
+	rm -f .coverage .coverage.*
+	$(COVERED) $(COVERAGE_VENV)/bin/coverage run -m pytest -m "not full" -p no:cacheprovider $(UNTRACED) $(TESTS)
+	$(COVERED) $(COVERAGE_VENV)/bin/coverage combine --quiet
+	$(COVERED) $(COVERAGE_VENV)/bin/coverage report --fail-under=95
+
 dist: $(STAMP)test
 	$(BIN)/python -m build
 
@@ -156,4 +177,4 @@ wheel:
 	cp build/wheel/*.tar.gz build/wheel/repaired/*.whl dist
 
 clean:
-	rm -rf build dist *.egg-info .venv .venv-* poolio/*.so poolio/*.c
+	rm -rf build dist *.egg-info .venv .venv-* poolio/*.so poolio/*.c .coverage .coverage.*

@@ -55,8 +55,8 @@ SEEN = ["-fsanitize=fuzzer-no-link"] if VARIANT == "fuzz" else []
 LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
 MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
 if VARIANT == "coverage":
-    MACROS.append(("CYTHON_TRACE", "1"))
-if VARIANT in ("debug", "sanitize"):
+    MACROS += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+if VARIANT in ("debug", "sanitize", "coverage"):
     MACROS.append(("POOLIO_WITH_FAULTS", "1"))
 if VARIANT == "portable":
     MACROS.append(("POOLIO_WITHOUT_EPOLL", "1"))
