@@ -33,7 +33,7 @@ class Plugin(CoveragePlugin):
         self.config = config
 
     def file_tracer(self, filename):
-        """Compiled frames bear the name that Cython was given, poolio/slab.pyx, here behind the folder of the moment."""
+        """Compiled frames bear the name that Cython was given, poolio/slab.pyx, here behind the current folder."""
         path = ROOT / "poolio" / pathlib.Path(filename).name
         return Source(path) if path.suffix in (".pyx", ".pxd") and path.exists() else None
 

@@ -241,6 +241,36 @@ async def test_sendto_freezes_buffers(loop_name, make_pool):
             assert (await next_datagram(peer))[0] == b"abc"
 
 
+@internet_kinds
+@own_endpoints
+async def test_answer_with_a_buffer_is_frozen_sent_and_counted(loop_name, kind, make_pool):
+    """To the very address that somebody has just written from."""
+    with plain(kind) as peer:
+        async with endpoint(Batches, kind) as (transport, protocol, address):
+            peer.sendto(b"abc", address)
+            [(_, sender)] = await protocol.until(1)
+            buf = make_pool().from_bytes(b"defg")
+            transport.sendto(buf, sender)
+            assert buf.readonly
+            assert (await next_datagram(peer))[0] == b"defg"
+            figures = transport.statistics()
+            assert (figures.sent, figures.sent_bytes) == (1, 4)
+            protocol.received.clear()
+
+
+@own_endpoints
+async def test_answer_that_is_too_long_is_told(loop_name, make_pool):
+    with plain() as peer:
+        async with endpoint(Batches) as (transport, protocol, address):
+            peer.sendto(b"abc", address)
+            [(_, sender)] = await protocol.until(1)
+            transport.sendto(make_pool().alloc(LONGEST + 1), sender)
+            await eventually(lambda: protocol.errors)
+            assert [exc.errno for exc in protocol.errors] == [errno.EMSGSIZE]
+            assert transport.statistics().sent == 0
+            protocol.received.clear()
+
+
 @own_endpoints
 async def test_sendto_released_buffer_raises(loop_name, make_pool):
     with plain() as peer:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import poolio
+import poolio.echo
 from poolio import __main__ as commands
 
 
@@ -82,3 +83,10 @@ def test_echo_on_a_port_in_use_says_so():
         done = command("echo", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 1
     assert "in use" in done.stderr
+
+
+def test_echo_on_a_loop_that_is_not_installed_names_it(monkeypatch, capsys):
+    monkeypatch.setattr(poolio.echo, "LOOPS", ("surely_not_there",))
+    monkeypatch.setattr(sys, "argv", ["poolio", "echo", "--loop", "surely_not_there"])
+    assert commands.main() == 2
+    assert "surely_not_there is not installed" in capsys.readouterr().err

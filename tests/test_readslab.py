@@ -6,6 +6,7 @@ import socket
 import weakref
 
 import pytest
+from endpoints import batches_into, contents, plain
 from memory import address_of, look
 from test_transport import PooledRecorder, connect_socket, no_more_errors
 from wires import OURS, eventually
@@ -268,6 +269,29 @@ def test_late_waiters_are_closed_one_after_the_other(make_pool, is_first_aborted
         for peer in peers:
             peer.close()
         held.clear()
+
+    with asyncio.Runner(loop_factory=Jumping) as runner:
+        runner.run(test())
+
+
+def test_late_datagram_endpoint_is_told_and_waits_on(make_pool):
+    pool = make_pool(slab_size=4096, max_bytes=4096)
+
+    async def test():
+        held = [pool.alloc_unsafe(1000) for _ in range(4)]
+        with plain() as peer:
+            transport, protocol = await poolio.create_datagram_endpoint(batches_into(pool), sock=plain())
+            peer.sendto(b"abc", transport.get_extra_info("sockname"))
+            await eventually(lambda: "read=idle" in repr(transport))
+            asyncio.get_running_loop().ahead += 6
+            await eventually(lambda: protocol.errors)
+            assert isinstance(protocol.errors[0], poolio.PoolExhausted)
+            assert protocol.received == []
+            held.clear()
+            assert contents(await protocol.until(1)) == [b"abc"]
+            protocol.received.clear()
+            transport.abort()
+            await protocol.ended
 
     with asyncio.Runner(loop_factory=Jumping) as runner:
         runner.run(test())

@@ -33,7 +33,8 @@ def look_into(wheel):
     there = {name.partition(".")[0] for name in names if name.endswith(".so")}
     unwanted = {name for name in names - wanted if not name.endswith(".so")}
     problems = [f"{what}: {', '.join(sorted(which))}" for what, which in (
-        ("not in it", wanted - names), ("not compiled", compiled - there), ("does not belong", unwanted | there - compiled),
+        ("not in it", wanted - names), ("not compiled", compiled - there),
+        ("does not belong", unwanted | there - compiled),
         ("beside the package", others - {f"poolio-{VERSION}.dist-info"}),
     ) if which]
     if not re.search(rf"^poolio-{re.escape(VERSION)}-cp\d+-cp\d+-.*(many|musl)linux", wheel.name):
