@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def is_inline_head(name, line):
-    """The head of a function of a .pxd is executed in the frame of the module that is being loaded, so it is never seen.
+    """The head of a function of a .pxd is executed in the frame of the module being loaded: never seen.
 
     What is seen is a line of that number in the module itself: it counts as run, whether it was or not. That is so for
     one line in thirty, so a total may be flattered by the few of them that no test runs.
@@ -46,7 +46,7 @@ class Plugin(CoveragePlugin):
         lines, excluded = self.lines()
         return CythonModuleReporter(None, filename, name, lines.get(name, {}), excluded.get(name, set()))
 
-    @functools.cache                                            # noqa: B019  (one plugin lives as long as the process)
+    @functools.cache                                            # noqa: B019  (lives as long as the process)
     def lines(self):
         """{file: {line: its code}} and {file: lines excluded}: the union over all generated files."""
         lines, excluded = {}, {}
