@@ -10,11 +10,11 @@
 #   make test-libraries  aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
 #   make test-cpython    CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #   make test-portable   the tests of a build without epoll, as on other systems
-#   make serve-load  20,000 connections to poolio.serve() while its workers are killed: how many are lost
-#   make test-link     TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
+#   make serve-load   20,000 connections to poolio.serve() while its workers are killed: how many are lost
+#   make test-link    TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #   make soak     2,000 connections opened, used and dropped at random for a minute
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
-#   make security  is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
+#   make security is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
 #   make fuzz     the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
 #   make coverage which lines of poolio, compiled ones as well, the tests run; fails under 95 %; takes 15 minutes
 #   make dist     sdist and wheel
@@ -29,7 +29,9 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
-.PHONY: test test-full serve-load test-libraries test-cpython test-portable test-malloc test-references soak soak-datagrams fuzz bench bench-full lint types sanitize sanitize-memory dist clean security echo docs test-link coverage wheel
+.PHONY: test test-full test-libraries test-cpython test-portable test-link test-malloc test-references serve-load \
+	soak soak-datagrams security fuzz bench bench-full echo docs lint types sanitize sanitize-memory coverage dist \
+	wheel clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
