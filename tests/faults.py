@@ -136,11 +136,12 @@ class Watch:
         loop = asyncio.get_running_loop()
         reactor_of(loop)                        # it has a descriptor of its own
         self.handled = []
-        loop.set_exception_handler(lambda loop, context: self.handled.append(context))
+        # only the type: an exception keeps frames, and what lies in them
+        loop.set_exception_handler(lambda loop, context: self.handled.append(type(context.get("exception"))))
         self.before = descriptors()
 
     def errors(self):
-        return [type(context.get("exception")) for context in self.handled]
+        return self.handled
 
     async def over(self, protocols, errors=()):
         """All of them are lost, once; nothing else was reported; no descriptor is left."""
