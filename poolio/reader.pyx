@@ -164,9 +164,12 @@ cdef class StreamReader:
         self.transport = transport
 
     def replace_transport(self, transport):
-        """For start_tls(): what is paused from now on."""
-        self.transport = transport
-        self.is_paused = False
+        """For start_tls(): what is paused from now on. What was paused meanwhile goes on, which carries the new one."""
+        paused, self.transport = self.transport, transport
+        if self.is_paused:
+            self.is_paused = False
+            if transport is not None:
+                paused.resume_reading()
 
     def hand_over(self):
         """All that is unread, as a list of Buffers, for who reads from now on; this reader reads no more."""

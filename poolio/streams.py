@@ -96,6 +96,7 @@ class StreamWriter(WriterCore):
         if unread:
             raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
         start = net.start_tls if type(self.transport) is StreamTransport else self.protocol.loop.start_tls
+        self.protocol.is_over_tls = True  # the end of the stream may come before this task goes on
         secured = await start(
             self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
             server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
@@ -104,7 +105,6 @@ class StreamWriter(WriterCore):
         if secured is None:
             raise ConnectionResetError("Connection lost")
         self._set_transport(secured)
-        self.protocol.is_over_tls = True
         self.reader.replace_transport(secured)
 
     def hand_over(self, protocol: asyncio.BaseProtocol) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import socket
+import ssl
 import warnings
 
 import pytest
@@ -353,6 +354,29 @@ async def test_start_tls_bytes_come_while_it_drains_is_refused():
         writer.transport.abort()
         greeting.cancel()
         await asyncio.wait([greeting])
+
+
+@on("asyncio", *OURS)
+async def test_start_tls_more_than_the_limit_comes_with_the_handshake_reading_goes_on():
+    async with pair(limit=1000) as ((client, client_writer), (reader, writer)):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = CLIENT_TLS.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        upgrading = asyncio.create_task(writer.start_tls(SERVER_TLS))
+        await turns()                                   # what comes from now on is not in the clear
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        client_writer.write(outgoing.read())
+        while tls.version() is None:
+            incoming.write(bytes(await client.read(65536)))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+        tls.write(BLOCK[:5000])
+        client_writer.write(outgoing.read())            # the end of the handshake and these bytes, at once
+        await upgrading
+        assert await reader.readexactly(5000) == BLOCK[:5000]
+        tls.write(BLOCK[5000:6000])
+        client_writer.write(outgoing.read())
+        assert await reader.readexactly(1000) == BLOCK[5000:6000]
 
 
 @on("asyncio", *OURS)
