@@ -12,7 +12,8 @@
 #   make test-portable   the tests of a build without epoll, as on other systems
 #   make serve-load   20,000 connections to poolio.serve() while its workers are killed: how many are lost
 #   make test-link    TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
-#   make soak     2,000 connections opened, used and dropped at random for a minute
+#   make soak     ten minutes of random sessions: every transport, codec, stream method and loop, against a model; SOAK="..."
+#   make soak-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
 #   make security is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
 #   make fuzz     the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
@@ -30,7 +31,7 @@ SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.
 STAMP = $(VENV)/.installed-
 
 .PHONY: test test-full test-libraries test-cpython test-portable test-link test-malloc test-references serve-load \
-	soak soak-datagrams security fuzz bench bench-full echo docs lint types sanitize sanitize-memory coverage dist \
+	soak soak-sanitize soak-datagrams security fuzz bench bench-full echo docs lint types sanitize sanitize-memory coverage dist \
 	wheel clean
 
 $(BIN)/python:
@@ -61,8 +62,9 @@ serve-load: $(STAMP)test
 test-link: $(STAMP)test
 	$(BIN)/pytest tests/test_faults_link.py
 
+# SOAK='--seconds 60 --kinds streams --seed 7': options of tests/soak
 soak: $(STAMP)test
-	$(BIN)/python tests/soak
+	$(BIN)/python tests/soak $(SOAK)
 
 soak-datagrams: $(STAMP)test
 	$(BIN)/python tests/soak/datagrams.py
@@ -111,12 +113,19 @@ WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop ad
 SANITIZE = .venv-sanitize
 # framing only in the whole `make sanitize`, and in `make fuzz`: 900 tests of any split are slow here
 sanitize-memory: TESTS = $(filter-out tests/test_framing.py,$(MEMORY_TESTS)) $(WIRE_TESTS)
-sanitize sanitize-memory:
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED)
+define BUILD_SANITIZED
 	test -x $(SANITIZE)/bin/python || $(PYTHON) -m venv $(SANITIZE)
 	POOLIO_BUILD=sanitize $(SANITIZE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED) \
-		$(SANITIZE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
+endef
+soak-sanitize:
+	$(BUILD_SANITIZED)
+	$(SANITIZED) $(SANITIZE)/bin/python tests/soak --connections 300 $(SOAK)
+
+sanitize sanitize-memory:
+	$(BUILD_SANITIZED)
+	$(SANITIZED) $(SANITIZE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
 
 PORTABLE = .venv-portable
 test-portable:

@@ -1,11 +1,19 @@
-"""Thousands of connections, opened, used and dropped at random: is every byte right, and is nothing left behind?
+"""Sessions of all kinds, opened, used and dropped at random: is every byte right, and is nothing left behind?
 
-    python tests/soak [--seconds 60] [--connections 2000] [--loop poolio|asyncio|uvloop] [--seed N]
+    python tests/soak [--seconds 600] [--connections 2000] [--loops poolio,asyncio,uvloop] [--kinds ...] [--seed N]
+    python tests/soak --seed N --loops LOOP --only NUMBER        a session that has failed, alone
 
-Status 1 and the reasons if anything is wrong. Three processes: this one, which only asks and judges; the server, which
-is measured (house.py, session.py); the clients, which drive plain nonblocking sockets, TCP and unix (crowd.py,
-link.py). On `poolio` the loop is poolio.EventLoop, and its own methods serve and connect; on the others
-poolio.create_server() and the like do, on that loop.
+Status 1 and the reasons if anything is wrong, with the command that has the same session again. For each loop two
+processes, all at once: the server, which is measured (house.py, session.py, framed.py, stream.py, endpoint.py), and the
+clients, which are plain nonblocking sockets and Python's ssl (crowd.py, link.py, flow.py). On `poolio` the loop is
+poolio.EventLoop, and its own methods serve and connect; on the others poolio.create_server() and the like do, on that
+loop. What happens is drawn from the seed and a session's number (plan.py); of these kinds:
+
+    protocol      poolio.Protocol, asyncio.Protocol, asyncio.BufferedProtocol, over TCP, unix sockets and TLS, to
+                  their end by whoever and however; proxies, broadcasts, callbacks that abort others
+    frames        every codec, by FramedProtocol and by feed()
+    streams       StreamReader and StreamWriter: every method, frames(), lines(), start_tls(), relay(), hand_over()
+    datagrams     UDP and unix sockets, every way to send
 
 The run has four quarters. In each the crowd is kept at its size; then all of its connections end, and the server comes
 to rest. Checked then:
@@ -14,174 +22,131 @@ to rest. Checked then:
     ends          whoever the server closes gets all that was written before; half-closes are answered in full; no
                   connection is reset or closed that should not be
     callbacks     connection_made and connection_lost once each, all in order, none while paused or after an end
+    datagrams     received and dropped by the kernel are what was sent
     memory        every pool empty and sound, no slab left after trim(), no transport alive; memory at rest
     descriptors   as many as before the first connection; in the end as many as before there was a loop
     silence       nothing on stderr (ResourceWarnings are shown) or from asyncio's logger, no call of the loop's
-                  exception handler but for the SoakErrors raised on purpose
-    coverage      each behaviour has happened
+                  exception handler but for what was raised on purpose
+    coverage      each kind and each behaviour has happened
 
 Each wait is bounded: a connection that does not end is reported, and a process that hangs shows its traceback.
 
-This file owns the options, the processes and the verdict: growth between quarters, and coverage. It refuses to know
-sockets, loops and what a fault is about. `make soak` runs it, and it runs itself with --role as each child; nothing
-imports it.
+This file owns the options, the processes' beginning, coverage and the last word. It runs itself with --role as each
+child; `make soak` runs it; nothing imports it.
 """
 
 import argparse
-import contextlib
+import collections
+import concurrent.futures
 import faulthandler
 import json
 import os
 import random
 import resource
-import subprocess
 import sys
 import tempfile
-import threading
 
-from crowd import GRACE_SECONDS, be_clients
-from house import SETTLE_SECONDS, be_server
-from terms import Kind
+from crowd import be_clients
+from house import be_server
+from judge import QUARTERS, Judge, seconds_on_top
+from plan import DATAGRAM_WIRES, GROUPS, TLS, WIRES, How, Kind
+from script import METHODS, Rest
+from wire import make_certificates
 
-FOLDER = os.path.dirname(__file__)
-QUARTERS = 4
-EXTRA_SECONDS = QUARTERS * (SETTLE_SECONDS + GRACE_SECONDS) + 30
-
-# Memory at rest, when all connections are gone and pools and malloc are trimmed. Resident memory is what a peak has
-# left in malloc's and Python's heaps, by chance 1 to 5 MB more than after the first quarter; a leak of 250 bytes a
-# connection would be above 16 MB within a minute. Python's own blocks are no chance: from the second quarter to the
-# last they grow by one for some hundred connections, and an object lost with each tenth connection is too much.
-RESIDENT_GROWTH = 16 << 20
-BLOCKS_A_CONNECTION = 0.1
-
-
-class Child:
-    """One of the two processes: a line asks, a line of JSON answers."""
-
-    def __init__(self, role, options, **more):
-        self.role = role
-        self.errors = tempfile.TemporaryFile()      # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-W", "always::ResourceWarning", FOLDER, "--role", role,
-             *(f"--{name}={getattr(options, name)}" for name in ("seconds", "connections", "loop", "seed")),
-             *(f"--{name}={json.dumps(value)}" for name, value in more.items())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-        )
-
-    def ask(self, line):
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(f"{line}\n")
-            self.process.stdin.flush()
-        return self.hear()
-
-    def hear(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError(f"the {self.role} process has ended or was stopped before it answered")
-        return json.loads(line)
-
-    def end(self):
-        """Its status and what it wrote to stderr, as faults."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(SETTLE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        status = self.process.wait()
-        self.process.stdout.close()
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace")
-        self.errors.close()
-        if status:
-            yield f"the {self.role} process ended with status {status}"
-        if said:
-            yield f"the {self.role} process wrote to stderr:\n{said[:8000]}"
+LOOPS = ("poolio", "asyncio", "uvloop")
+# what a short run has seen, too, of each group of kinds; counted by the servers
+BEHAVIOURS = {
+    "protocol": (*(kind.name for kind in GROUPS["protocol"] if kind < Kind.GREETED), Kind.SINK.name, Kind.VICTIM.name,
+                 "raised", "broadcast", "proxied", "set_protocol", "half-closed", "close in connection_made",
+                 "abort in connection_made", "write_eof in connection_made"),
+    "frames": (*(kind.name for kind in GROUPS["frames"]), "FramedProtocol", "frames"),
+    "streams": (*(f"stream {method}" for method in METHODS), *(f"then {rest.name}" for rest in Rest), "start_tls"),
+    "datagrams": ("datagrams", "batches", "asyncio.DatagramProtocol", *(f"answered {how.name}" for how in How)),
+}
+WIRES_OF = {
+    "protocol": (*WIRES, "tls"), "frames": (*WIRES, "tls"), "streams": (*WIRES, *TLS), "datagrams": DATAGRAM_WIRES,
+}
+# what takes a minute and some load
+RARE_SECONDS = 60
+RARE = ("killed", "kept", "checks", "pause_reading", "pause_writing", "abort in pause_writing",
+        "abort in resume_writing", "streams cut off")
 
 
-BEHAVIOURS = (
-    *(kind.name for kind in Kind if kind < Kind.GREETED), "raised", "killed", "broadcast", "proxied", "kept", "checks",
-    "pause_reading", "pause_writing", "half-closed", "set_protocol",
-    "abort in pause_writing", "abort in resume_writing",
-    "close in connection_made", "abort in connection_made", "write_eof in connection_made",
-)
+def run(options):
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        make_certificates(folder)
+        judges = [
+            Judge(argparse.Namespace(**vars(options), folder=folder, first=first, loop=loop), command_for(options))
+            for first, loop in enumerate(options.loops)]
+        with concurrent.futures.ThreadPoolExecutor(len(judges)) as threads:
+            list(threads.map(Judge.run, judges))
+    return give_verdict(options, judges)
 
 
-class Judge:
-    def __init__(self, options):
-        self.options = options
-        self.faults = []
-        self.done = []              # what the clients say of each quarter
-        self.rests = []             # what the server says after it
+def command_for(options):
+    def command(loop, number):
+        plant = " --plant" * options.plant
+        program = os.path.relpath(sys.argv[0])
+        return f"{sys.executable} {program} --seed {options.seed} --loops {loop} --only {number}{plant}"
+    return command
 
-    def run(self):
-        children = [Child("server", self.options)]
-        watchdog = threading.Timer(
-            self.options.seconds + EXTRA_SECONDS, lambda: [child.process.kill() for child in children])
-        watchdog.start()
-        try:
-            children.append(Child("clients", self.options, **children[0].hear()))
-            for quarter in range(1, QUARTERS + 1):
-                self.run_quarter(quarter, *children)
-            self.faults += children[0].ask("end")["faults"]
-            self.judge_growth()
-        except ChildProcessError as exc:
-            self.faults.append(str(exc))
-        finally:
-            for child in reversed(children):
-                self.faults += child.end()
-            watchdog.cancel()
-        return self.verdict()
 
-    def run_quarter(self, quarter, server, clients):
-        self.done.append(clients.ask(self.options.seconds / QUARTERS))
-        self.rests.append(server.ask("settle"))
-        done, rest = self.done[-1], self.rests[-1]
-        for who, said in (("clients", done), ("server", rest)):
-            self.faults += [f"quarter {quarter}, {who}: {text}" for text in said["faults"]]
-        print(
-            f"quarter {quarter}, so far: {done['opened']:,} connections, {done['messages']:,} messages, "
-            f"{done['bytes'] / 1e6:,.0f} MB compared by clients; server's resident MB under load "
-            f"{rest['under_load'] / 1e6:.1f} (peak {rest['peak'] / 1e6:.1f}), at rest {rest['resident'] / 1e6:.1f}; "
-            f"at rest {rest['blocks']:,} blocks, {rest['descriptors']} descriptors", flush=True,
-        )
-
-    def judge_growth(self):
-        first, second, last = self.rests[0], self.rests[1], self.rests[-1]
-        known = last["blocks"] > 0              # else PYTHONMALLOC=malloc: a debugging allocator keeps what it likes
-        if known and last["resident"] > first["resident"] + RESIDENT_GROWTH:
-            self.faults.append(f"resident memory at rest has grown from {first['resident']} to {last['resident']}")
-        connections = self.done[-1]["opened"] - self.done[1]["opened"]
-        if last["blocks"] > second["blocks"] + connections * BLOCKS_A_CONNECTION:
-            self.faults.append(
-                f"Python's blocks have grown from {second['blocks']} to {last['blocks']} by {connections} connections")
-        missing = [name for name in BEHAVIOURS if not last["counts"].get(name)]
+def give_verdict(options, judges):
+    failed = any(judge.failed for judge in judges)
+    counts = collections.Counter()
+    for judge in judges:
+        for source in [*judge.done[-1:], *judge.rests[-1:]]:
+            counts.update(source["counts"])
+    print("counted:", ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    if options.only is None and not failed:
+        missing = what_is_missing(options, counts)
         if missing:
-            self.faults.append(f"never happened, run longer or with more connections: {', '.join(missing)}")
+            failed = True
+            print(f"FAULT never happened, run longer or with more connections: {', '.join(missing)}")
+    print(f"loops {','.join(options.loops)}, seed {options.seed}: {'FAILED' if failed else 'passed'}")
+    return 1 if failed else 0
 
-    def verdict(self):
-        if self.rests:
-            print("server:", ", ".join(f"{name} {count:,}" for name, count in self.rests[-1]["counts"].items()))
-        for fault in self.faults:
-            print(f"FAULT {fault}")
-        print(f"loop {self.options.loop}, seed {self.options.seed}: {'FAILED' if self.faults else 'passed'}")
-        return 1 if self.faults else 0
+
+def what_is_missing(options, counts):
+    names = [name for group in options.kinds for name in (*BEHAVIOURS[group], *WIRES_OF[group])]
+    if options.seconds >= RARE_SECONDS and "protocol" in options.kinds:
+        names += RARE
+    return sorted({name for name in names if not counts[name]})
+
+
+def several(choices):
+    def parse(text):
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in choices:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(choices)}")
+        return chosen
+    return parse
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60, help="of load; coming to rest is on top")
-    parser.add_argument("--connections", type=int, default=2000, help="open at once")
-    parser.add_argument("--loop", choices=("poolio", "asyncio", "uvloop"), default="poolio")
+    parser.add_argument("--seconds", type=float, help="of load; coming to rest is on top; 600, with --only 0")
+    parser.add_argument("--connections", type=int, help="open at once, on all loops together; 2000, with --only 1")
+    parser.add_argument("--least", type=int, default=0, help="sessions a loop, however long it takes")
+    parser.add_argument("--loops", type=several(LOOPS), default=LOOPS, help=f"of {','.join(LOOPS)}; all")
+    parser.add_argument("--kinds", type=several(GROUPS), default=tuple(GROUPS), help=f"of {','.join(GROUPS)}; all")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--role", choices=("server", "clients"), help=argparse.SUPPRESS)
-    for name in ("addresses", "greeters"):
-        parser.add_argument(f"--{name}", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="this session and no other, without load beside it")
+    parser.add_argument("--plant", action="store_true", help="a wrong byte in the model of a session: has to be found")
+    for name in ("role", "told"):
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    alone = options.only is not None
+    options.seconds = (0 if alone else 600) if options.seconds is None else options.seconds
+    options.connections = (1 if alone else 2000) if options.connections is None else options.connections
+    options.least = max(options.least, int(alone))
+    return options
 
 
 def allow_descriptors(options):
-    needed = 4 * options.connections + 100              # a proxied connection takes three
+    needed = 4 * options.connections + 400              # a proxied connection takes three
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise SystemExit(f"{needed} descriptors are needed and the hard limit is {hard}")
@@ -192,10 +157,13 @@ def allow_descriptors(options):
 def main():
     options = parse()
     if options.role is None:
-        return Judge(options).run()
-    allow_descriptors(options)
-    faulthandler.dump_traceback_later(options.seconds + EXTRA_SECONDS - 10, exit=True)
-    {"server": be_server, "clients": be_clients}[options.role](options)
+        return run(options)
+    told = argparse.Namespace(**json.loads(options.told))
+    told.step = len(told.loops)
+    told.connections = max(1, told.connections // told.step)
+    allow_descriptors(told)
+    faulthandler.dump_traceback_later(told.seconds + seconds_on_top(QUARTERS) - 20, exit=True)
+    {"server": be_server, "clients": be_clients}[options.role](told)
     faulthandler.cancel_dump_traceback_later()
     return 0
 

@@ -1,83 +1,33 @@
-"""The crowd: the client process, all of its links on one epoll.
+"""The crowd: the client process, all of its links and flows on one epoll.
 
-Owns who is in it: the draw of each plan (the seed decides it; what happens at the same time it can't decide), the size
-of the crowd, its timers, and the quarter: a new link for each one that has ended, then the end of all of them, a part
-at once and by resets. A link that does not end in time is reported and reset.
+Owns who is in it: a session for each one that has ended, their numbers, the size of the crowd, its timers, and the
+quarter: so many seconds, then the end of all of them, a part at once and by resets. Who does not end in time is
+reported and reset.
 
-Refuses to know poolio, what a link sends or compares, and the state of the server. `__main__` calls be_clients() in a
-process of its own: a line on stdin is the length of a quarter, after which it tells its figures.
+Refuses to know poolio, what a link or a flow sends or compares, and the state of the server. `__main__` calls
+be_clients() in a process of its own: a line on stdin is the length of a quarter in seconds and how many sessions it has
+at least, after which it tells its figures.
 """
 
 import collections
 import heapq
 import itertools
-import math
-import random
 import select
+import socket
 import sys
 import time
 
-from link import End, Link, Plan
-from terms import BYTES, IGNORES, KEEPS, LARGEST, PAUSES, PERIOD, ROOM, SMALL, STAYS, Contents, Faults, How, Kind, tell
+from flow import Flow
+from link import Link
+from plan import GROUPS, End, Kind, Planner
+from terms import Faults, tell
+from wire import context_of
 
-SHARED = (How.PLAIN, How.DIRECT, How.LINES, How.PIECES, How.OWN)        # others read the Buffer afterwards
-ANY_END = (End.FINISH, End.HALF, End.RESET, End.DROP)
-# how many of a hundred or so, and how the client may end it
-KINDS = {
-    Kind.ECHO: (34, ANY_END), Kind.GATHER: (8, (End.HALF, End.HALF, End.RESET)),
-    Kind.MUTE: (5, (End.FINISH, End.RESET)),
-    Kind.ABORT: (8, (End.SERVER,)), Kind.CLOSE: (10, (End.SERVER,)), Kind.RAISE: (5, (End.SERVER,)),
-    Kind.SOURCE: (4, (End.HALF, End.RESET)), Kind.KILLER: (4, (End.FINISH, End.HALF, End.RESET)),
-    Kind.VICTIM: (8, (End.FINISH, End.HALF)), Kind.PROXY: (8, ANY_END), Kind.GREETED: (5, (End.SERVER, End.RESET)),
-    Kind.NOTHING: (8, (End.RESET, End.DROP)),
-}
 LASTS = (Kind.SOURCE, Kind.SINK)    # not reset by the end of the quarter: a sink ends as its source did
 OPEN_AT_ONCE = 100                  # connections begun between two looks at the sockets
-GRACE_SECONDS = 30                  # for all to end after the quarter's end
-
-
-def random_plan(dice):
-    kind = dice.choices(list(KINDS), [share for share, _ in KINDS.values()])[0]
-    plan = Plan(kind, dice.choice(KINDS[kind][1]), random_how(dice, kind), start=dice.randrange(PERIOD))
-    plan.flags = random_flags(dice, kind)
-    if plan.how is How.SCRIBBLE:
-        plan.flags &= ~KEEPS                            # what is kept would change
-    if kind is not Kind.GREETED:
-        plan.sizes = [int(math.exp(dice.uniform(0, math.log(LARGEST)))) for _ in range(dice.randint(1, 6))]
-    plan.think = dice.choice((0, 0.5, 1, 2, math.inf))
-    plan.grain = dice.choice((1000, 65_536, 262_144))
-    if dice.random() < 0.15:
-        make_slow(dice, plan)
-    if kind is Kind.CLOSE:
-        plan.limit = dice.choice((0, 1, 5000, LARGEST))
-    elif kind in (Kind.ABORT, Kind.RAISE, Kind.MUTE):
-        plan.limit = dice.randint(1, plan.size)
-    plan.cut = dice.randint(0, plan.size if kind in (Kind.GATHER, Kind.MUTE, Kind.GREETED) else 2 * plan.size)
-    return plan
-
-
-def random_how(dice, kind):
-    if kind is Kind.SOURCE:
-        return dice.choice(SHARED)
-    may_be_later = kind in (Kind.ECHO, Kind.VICTIM, Kind.KILLER)
-    return dice.choice([how for how in How if how is not How.LATER or may_be_later])
-
-
-def random_flags(dice, kind):
-    chances = {PAUSES: 0.2, KEEPS: 0.2, SMALL: 0.1, IGNORES: 0.3, STAYS: 0.4}
-    flags = sum(flag for flag, chance in chances.items() if dice.random() < chance)
-    if kind not in (Kind.PROXY, Kind.SOURCE) and dice.random() < 0.15:
-        flags |= dice.choice((BYTES, ROOM))
-    return flags & ~STAYS if kind in LASTS else flags
-
-
-def make_slow(dice, plan):
-    plan.flags |= SMALL
-    plan.grain = dice.choice((2000, 20_000))
-    plan.interval = dice.uniform(0.01, 0.05)
-    plan.think = 0
-    most = int(2 / plan.interval * plan.grain)          # about 2 s of reading
-    plan.sizes = [min(size, most // len(plan.sizes)) for size in plan.sizes]
+GRACE_SECONDS = 60                  # for all to end after the quarter's end
+RESET_AT_THE_END = 0.3
+DOORS = {Kind.GREETED: "greeters", Kind.STREAM: "streams", Kind.DATAGRAMS: "datagrams"}
 
 
 class Crowd:
@@ -85,18 +35,35 @@ class Crowd:
 
     def __init__(self, options):
         self.options = options
-        self.contents = Contents(options.seed)
-        self.dice = random.Random(options.seed + 2)
+        self.planner = Planner(options.seed)
+        self.context = context_of(options.folder)
         self.faults = Faults()
         self.poll = select.epoll()
         self.links = {}
+        self.gone = set()                               # openings of flows that have left before their answers
         self.timers = []
-        self.sinks = collections.deque()                # to be opened
-        self.numbers = itertools.count(1)
-        self.messages = self.bytes = self.opened = 0
+        self.followers = collections.deque()            # to be opened
+        self.tickets = itertools.count()
+        self.openings = itertools.count(1)
+        # each loop has its own sessions: these are the numbers of one of `step` loops
+        self.numbers = itertools.count(options.first, options.step) if options.only is None else itertools.repeat(
+            options.only)
+        self.kinds = {kind for group in options.kinds for kind in GROUPS[group]}
+        self.is_planted = not options.plant
+        self.counts = collections.Counter()
+        self.bytes = self.opened = 0
+
+    # --- what links and flows ask for -------------------------------------------------------------------
+
+    def address_for(self, plan):
+        door = DOORS.get(plan.kind, "sessions")
+        wire = "tcp4" if plan.wire == "start_tls" else plan.wire
+        addresses = self.options.addresses
+        family, address = addresses.get(f"{door}/{wire}/{plan.pool}") or addresses[      # there may be no IPv6
+            f"{door}/{wire.replace('6', '4')}/{plan.pool}"]
+        return socket.AddressFamily(family), address
 
     def enter(self, link):
-        self.opened += 1
         self.links[link.sock.fileno()] = link
 
     def drop(self, link):
@@ -115,45 +82,52 @@ class Crowd:
         link.watched = events
 
     def later(self, seconds, action):
-        heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.numbers), action))
+        heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.tickets), action))
 
-    def run(self, seconds):
-        """A quarter."""
-        end = time.monotonic() + seconds
+    def open_followers(self, leader):
+        """A leader that lives has some from now on."""
+        if leader.plan.followers and not leader.has_followers:
+            leader.has_followers = True
+            parts = self.planner.parts(leader.plan.number)
+            for part in range(1, leader.plan.followers + 1):
+                self.followers.append(Link(self, parts[part], leader.opening, leader))
+
+    # --- a quarter --------------------------------------------------------------------------------------
+
+    def run(self, seconds, least):
+        end, enough = time.monotonic() + seconds, self.opened + least
         self.is_ending = False
-        while not self.is_ending or self.links or self.sinks:
-            if not self.is_ending and time.monotonic() >= end:
+        while not self.is_ending or self.links or self.followers:
+            if not self.is_ending and time.monotonic() >= end and self.opened >= enough:
                 self.begin_end()
-            if time.monotonic() >= end + GRACE_SECONDS:
+                end = time.monotonic()
+            if self.is_ending and time.monotonic() >= end + GRACE_SECONDS:
                 self.give_up()
                 break
             self.open_some()
             self.turn()
-        tell(faults=self.faults.take(), messages=self.messages, bytes=self.bytes, opened=self.opened)
+        self.timers.clear()
+        self.gone.clear()
+        tell(faults=self.faults.take(), bytes=self.bytes, opened=self.opened, counts=self.counts)
 
     def open_some(self):
-        while self.sinks:
-            self.sinks.popleft().open()
+        while self.followers:
+            self.opened += 1
+            self.followers.popleft().open()
         if not self.is_ending:
             for _ in range(min(OPEN_AT_ONCE, self.options.connections - len(self.links))):
-                plan = random_plan(self.dice)
-                plan.group = next(self.numbers)
-                Link(self, plan).open()
+                self.open_one()
 
-    def open_sinks(self, source):
-        """A source that lives has some from now on."""
-        if source.plan.kind is not Kind.SOURCE or source.has_sinks:
+    def open_one(self):
+        plan = self.planner.plan(next(self.numbers), 0)
+        if plan.kind not in self.kinds:
             return
-        source.has_sinks = True
-        for _ in range(self.dice.randint(1, 3)):
-            plan = Plan(
-                Kind.SINK, self.dice.choice((End.SERVER, End.SERVER, End.RESET)), self.dice.choice(SHARED),
-                random_flags(self.dice, Kind.SINK), group=source.plan.group, source=source,
-                cut=self.dice.randrange(source.plan.size),
-            )
-            if self.dice.random() < 0.3:
-                make_slow(self.dice, plan)
-            self.sinks.append(Link(self, plan))
+        if not self.is_planted and plan.is_complete:
+            self.is_planted = plan.is_planted = True
+        self.opened += 1
+        self.counts[plan.kind.name] += 1
+        self.counts[plan.wire] += 1
+        (Flow if plan.kind is Kind.DATAGRAMS else Link)(self, plan, next(self.openings)).open()
 
     def turn(self):
         timeout = min(0.05, max(0, self.timers[0][0] - time.monotonic())) if self.timers else 0.05
@@ -168,10 +142,13 @@ class Crowd:
         """A third is reset at once; the others say what they have to say, without thinking."""
         self.is_ending = True
         for link in list(self.links.values()):
-            if link.plan.kind not in LASTS and self.dice.random() < 0.3:
+            if self.may_be_reset(link) and link.dice.random() < RESET_AT_THE_END:
                 link.leave(End.RESET)
             else:
                 link.hurry()
+
+    def may_be_reset(self, link):
+        return self.options.only is None and link.plan.kind not in LASTS
 
     def give_up(self):
         for link in list(self.links.values()):
@@ -182,4 +159,5 @@ class Crowd:
 def be_clients(options):
     crowd = Crowd(options)
     for line in sys.stdin:
-        crowd.run(float(line))
+        seconds, least = line.split()
+        crowd.run(float(seconds), int(least))

@@ -1,6 +1,6 @@
 """The house: the server process, which is measured.
 
-Owns its loop, listeners, pools, timers, tasks and kept slices, and the figures: faults, counts, descriptors, memory.
+Owns its loop, doors, pools, timers, tasks and kept slices, and what it tells: faults, counts, figures of memory.
 It tells where it listens; at each `settle` on stdin, when all clients are gone, it comes to rest and tells what is
 left; any other line ends it, and it tells what is left without a loop.
 
@@ -11,7 +11,6 @@ Refuses to know what a session does with its connection, what the clients are, a
 import asyncio
 import collections
 import contextlib
-import ctypes
 import functools
 import gc
 import itertools
@@ -19,32 +18,44 @@ import logging
 import math
 import os
 import random
-import resource
 import socket
 import statistics
 import sys
-import tempfile
 import traceback
 
-from session import BufferSession, Greeter, SoakError
-from terms import Contents, Faults, tell
+from audited import SoakError, stream_of
+from endpoint import BatchEndpoint, PlainEndpoint
+from figures import count_descriptors, heap_bytes, list_descriptors, resident_bytes, trim_heap
+from plan import DATAGRAM_WIRES, POOLS, WIRES, Planner
+from session import BufferSession, Greeter
+from stream import Stream
+from terms import Faults, tell
+from wire import server_context_of
 
 import poolio
+from poolio.datagram import DatagramTransport
 from poolio.transport import StreamTransport
 
 FOLDER = os.path.dirname(__file__)
 BACKLOG = 4096
-SETTLE_SECONDS = 15             # to see that all connections have ended
+SETTLE_SECONDS = 30             # to see that all connections have ended
+AFTER_THE_END = "socket.send() raised exception."
+MODES = ("never", "on_alloc", "on_release")
+LIMITS = (65_536, 1000, 300, 1 << 20)       # of the readers of a door's streams, by pool
+HOSTS = {"tcp4": "127.0.0.1", "tcp6": "::1", "tls": "127.0.0.1", "udp4": "127.0.0.1", "udp6": "::1"}
 
 
 class Complaints(logging.Handler):
     """What asyncio logs is a fault; with the lines of this folder that it came from, the innermost first."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, counts):
         super().__init__(logging.WARNING)
-        self.faults = faults
+        self.faults, self.counts = faults, counts
 
     def emit(self, record):
+        if record.getMessage() == AFTER_THE_END:        # by TLS, whose application is not told at once
+            self.counts["writes after the end"] += 1
+            return
         stack = traceback.walk_stack(sys._getframe(1))  # numbers only: to look the lines up would cost 5,000 blocks
         places = [(os.path.split(frame.f_code.co_filename), number) for frame, number in stack]
         lines = [f"{name}:{number}" for (folder, name), number in places if folder == FOLDER]
@@ -56,13 +67,15 @@ class House:
 
     def __init__(self, options):
         self.options = options
-        self.contents = Contents(options.seed)
-        self.dice = random.Random(options.seed + 1)
+        self.planner = Planner(options.seed)
+        self.context = server_context_of(options.folder)
+        self.dice = random.Random(options.seed)         # for what belongs to no session
         self.faults = Faults()
         self.counts = collections.Counter()
-        modes = ("never", "on_alloc", "on_release")
-        self.pools = [poolio.default_pool(), *(poolio.Pool(zeroing=mode) for mode in modes)]
-        self.connections, self.victims, self.tasks, self.groups = set(), set(), set(), {}
+        self.pools = [poolio.default_pool(), *(poolio.Pool(zeroing=mode) for mode in MODES)]
+        self.connections, self.tasks = set(), set()
+        self.sources, self.victims = {}, {}             # by opening
+        self.endpoints = []
         self.kept = collections.deque()
         self.under_load = []            # resident memory
 
@@ -75,93 +88,144 @@ class House:
 
     # --- what sessions ask for --------------------------------------------------------------------------
 
-    def any_pool(self):
-        return self.dice.choice(self.pools)
-
     def later(self, at_most, action):
         self.loop.call_later(self.dice.uniform(0, at_most), action)
 
-    def spawn(self, work):
+    def spawn(self, work, plan=None):
         task = self.loop.create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.end_task)
+        task.add_done_callback(functools.partial(self.end_task, plan))
         return task
 
-    def end_task(self, task):
+    def end_task(self, plan, task):
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self.faults.add(f"a task has failed: {task.exception()!r}")
+            self.faults.add(f"a task has failed: {task.exception()!r}", plan and plan.number)
 
-    async def connect(self, factory):
-        family, address = self.dice.choice(self.addresses)
+    def leave(self, groups, session):
+        group = groups.get(session.opening, set())
+        group.discard(session)
+        if not group:
+            groups.pop(session.opening, None)
+
+    async def connect(self, factory, plan):
+        """Another connection of the server to itself."""
+        family, address = self.address_for(plan)
         if family == socket.AF_UNIX:
             return (await self.net.create_unix_connection(factory, address))[1]
         return (await self.net.create_connection(factory, *address))[1]
 
-    def keep(self, data, start, position):
-        """Some of it for a while, as a slice, or moved to memory of its own."""
+    async def open_stream(self, plan):
+        family, address = self.address_for(plan)
+        if family == socket.AF_UNIX:
+            return await poolio.open_unix_connection(address, pool=self.pools[plan.pool])
+        return await poolio.open_connection(*address, pool=self.pools[plan.pool])
+
+    def address_for(self, plan):
+        addresses = self.addresses
+        return addresses.get(f"sessions/{plan.wire}/{plan.pool}") or addresses[f"sessions/unix/{plan.pool}"]
+
+    def keep(self, data, plan, text, position, dice):
+        """Some of it for a while, as a slice, or moved to memory of its own. All is drawn, even if there is no room."""
+        first, length = dice.randrange(len(data)), dice.randint(1, len(data))
+        moves, seconds = dice.random(), dice.random()
         if len(self.kept) < 200:
-            first = self.dice.randrange(len(data))
-            piece = data[first:][:self.dice.randint(1, len(data))]
-            if self.dice.random() < 0.2 and not isinstance(piece, bytes):
+            piece = data[first:][:length]
+            if moves < 0.2 and isinstance(piece, poolio.Buffer):
                 piece = piece.detach()
-            self.kept.append((self.loop.time() + self.dice.uniform(0.1, 2), piece, start, position + first))
+            self.kept.append((self.loop.time() + 0.1 + 2 * seconds, piece, text, position + first, plan.number))
 
     def look_at_kept(self, now):
         for _ in range(len(self.kept)):
-            due, piece, start, position = self.kept.popleft()
+            due, piece, text, position, number = self.kept.popleft()
             if due > now:
-                self.kept.append((due, piece, start, position))
+                self.kept.append((due, piece, text, position, number))
             else:
                 self.counts["kept"] += 1
-                if piece != self.contents.at(start, position, len(piece)):
-                    self.faults.add(f"a kept slice of {len(piece)} bytes at {position} has changed")
+                if piece != text.at(position, len(piece)):
+                    self.faults.add(f"a kept slice of {len(piece)} bytes at {position} has changed", number)
 
     # --- the life of the process ------------------------------------------------------------------------
 
     async def main(self):
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_exception)
-        logging.getLogger().addHandler(Complaints(self.faults))
+        logging.getLogger().addHandler(Complaints(self.faults, self.counts))
         self.net = self.loop if self.options.loop == "poolio" else poolio
-        with tempfile.TemporaryDirectory() as folder:
-            await self.listen(folder)
-            self.descriptors = count_descriptors()
-            commands = asyncio.Queue()
-            self.loop.add_reader(0, lambda: commands.put_nowait(os.read(0, 100)))
-            self.sampling = self.spawn(self.sample())
-            tell(addresses=self.addresses, greeters=self.greeters)
-            while await commands.get() == b"settle\n":
-                await self.settle()
-            self.sampling.cancel()
-            await self.stop()
-            self.loop.remove_reader(0)
+        await self.listen()
+        self.descriptors = count_descriptors()
+        commands = asyncio.Queue()
+        self.loop.add_reader(0, lambda: commands.put_nowait(os.read(0, 100)))
+        self.sampling = self.spawn(self.sample())
+        tell(addresses=self.addresses)
+        while await commands.get() == b"settle\n":
+            await self.settle()
+        self.sampling.cancel()
+        await self.stop()
+        self.loop.remove_reader(0)
 
     def on_exception(self, loop, context):
-        if isinstance(context.get("exception"), SoakError) and "data_received" in context["message"]:
+        exc, message = context.get("exception"), context["message"]
+        if isinstance(exc, SoakError | poolio.FrameTooLarge) and "data_received" in message:
             self.counts["handled"] += 1
-        else:
+        elif isinstance(exc, poolio.FrameTooLarge) and "SSL" in message:
+            self.counts["handled by TLS"] += 1
+        elif not (isinstance(exc, asyncio.IncompleteReadError) and "eof_received" in message):
             self.faults.add(f"the loop's exception handler was called: {context!r}")
 
-    async def listen(self, folder):
-        self.servers = []
-        self.addresses = await self.serve(BufferSession, os.path.join(folder, "sessions"))
-        self.greeters = await self.serve(Greeter, os.path.join(folder, "greeters"))
+    async def listen(self):
+        """A door for each kind of connection, wire and pool."""
+        self.servers, self.addresses = [], {}
+        for number, pool in enumerate(self.pools):
+            sessions = functools.partial(BufferSession, self, pool)
+            streams = functools.partial(self.new_stream, pool, LIMITS[number])
+            for wire in WIRES:
+                await self.serve("sessions", wire, number, sessions)
+                await self.serve("streams", wire, number, streams)
+                await self.serve("greeters", wire, number, functools.partial(Greeter, self, pool))
+            await self.serve("sessions", "tls", number, sessions)
+            await self.serve("streams", "tls", number, streams)
+            for wire in DATAGRAM_WIRES:
+                await self.open_endpoint(wire, number, functools.partial(BatchEndpoint, self, pool))
+        for wire in DATAGRAM_WIRES:
+            await self.open_endpoint(wire, POOLS, functools.partial(PlainEndpoint, self, None))
 
-    async def serve(self, protocol, path):
-        factory = functools.partial(protocol, self)
-        self.servers.append(await self.net.create_unix_server(factory, path, backlog=BACKLOG))
-        addresses = [(socket.AF_UNIX, path)]
-        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-            with contextlib.suppress(OSError):          # there may be no IPv6
-                self.servers.append(await self.net.create_server(factory, host, 0, backlog=BACKLOG))
-                addresses.append((family, self.servers[-1].sockets[0].getsockname()[:2]))
-        return addresses
+    def new_stream(self, pool, limit):
+        return poolio.StreamProtocol(
+            lambda reader, writer: Stream(self, reader, writer, pool).serve(), limit=limit, pool=pool)
+
+    async def serve(self, door, wire, number, factory):
+        name = f"{door}/{wire}/{number}"
+        if wire == "unix":
+            address = os.path.join(self.options.folder, f"{self.options.loop}-{name.replace('/', '-')}")
+            self.servers.append(await self.net.create_unix_server(factory, address, backlog=BACKLOG))
+            self.addresses[name] = socket.AF_UNIX, address
+            return
+        with contextlib.suppress(OSError if wire == "tcp6" else ()):        # there may be no IPv6
+            context = self.context if wire == "tls" else None
+            self.servers.append(await self.net.create_server(factory, HOSTS[wire], 0, backlog=BACKLOG, ssl=context))
+            sock = self.servers[-1].sockets[0]
+            self.addresses[name] = sock.family, sock.getsockname()[:2]
+
+    async def open_endpoint(self, wire, number, factory):
+        with contextlib.suppress(OSError if wire == "udp6" else ()):
+            sock = socket.socket(socket.AF_UNIX if wire == "unixgram" else socket.AF_INET6 if wire == "udp6" else
+                                 socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setblocking(False)
+            address = os.path.join(self.options.folder, f"{self.options.loop}-{wire}-{number}")
+            sock.bind(address if wire == "unixgram" else (HOSTS[wire], 0))
+            await self.net.create_datagram_endpoint(factory, sock=sock)
+            name = sock.getsockname()
+            self.addresses[f"datagrams/{wire}/{number}"] = sock.family, name if wire == "unixgram" else name[:2]
 
     async def stop(self):
         for server in self.servers:
             server.close()
             await asyncio.wait_for(server.wait_closed(), SETTLE_SECONDS)
+        for endpoint in self.endpoints:
+            endpoint.transport.close()
+        self.endpoints.clear()
+        await asyncio.sleep(0)
 
     async def sample(self):
         for turn in itertools.count():
@@ -174,7 +238,9 @@ class House:
     def check_all(self, connections):
         try:
             for connection in connections:
-                connection.transport.check()
+                transport = stream_of(connection.transport)
+                if transport is not None:
+                    transport.check()
                 self.counts["checks"] += 1
             for pool in self.pools:
                 pool.check()
@@ -189,53 +255,48 @@ class House:
             await asyncio.sleep(0.02)
             self.look_at_kept(math.inf)
         await asyncio.sleep(0.2)                        # timers of sessions: 0.03 s at most
-        gc.collect()
+        self.planner.flow.cache_clear()
+        while count_alive()[StreamTransport] and self.loop.time() < deadline:
+            await asyncio.sleep(0.5)                    # TLS gives up a handshake by the clock
         self.check_rest()
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)            # what glibc keeps is not growth
+        trim_heap()
         tell(
             faults=self.faults.take(), counts=self.counts, descriptors=count_descriptors(), resident=resident_bytes(),
-            blocks=sys.getallocatedblocks(), under_load=statistics.median(under_load), peak=max(under_load),
+            blocks=sys.getallocatedblocks(), heap=heap_bytes(), under_load=statistics.median(under_load),
+            peak=max(under_load), **self.sum_of_datagrams(),
         )
+
+    def sum_of_datagrams(self):
+        figures = [endpoint.transport.statistics() for endpoint in self.endpoints]
+        return {name: sum(getattr(one, name) for one in figures) for name in ("received", "kernel_drops")}
 
     def check_rest(self):
         counts, add = self.counts, self.faults.add
         for connection in self.connections:
-            add(f"still open: {connection.describe()}")
+            add(f"still open: {connection.describe()}", connection.plan and connection.plan.number)
         if counts["made"] != counts["lost"]:
             add(f"connection_made() was called {counts['made']} times, connection_lost() {counts['lost']}")
         if counts["raised"] != counts["handled"]:
             add(f"{counts['raised']} exceptions were raised, {counts['handled']} came to the loop's handler")
-        if self.groups or self.victims:
-            add(f"{len(self.groups)} groups and {len(self.victims)} victims are left")
+        if self.sources or self.victims:
+            add(f"{len(self.sources)} sources and {len(self.victims)} groups of victims are left")
         if count_descriptors() != self.descriptors:
             add(f"{count_descriptors()} descriptors at rest, {self.descriptors} before: {list_descriptors()}")
-        alive = sum(type(thing) is StreamTransport for thing in gc.get_objects())
-        if alive:
-            add(f"{alive} transports are alive at rest")
+        alive = count_alive()
+        if alive[StreamTransport] or alive[DatagramTransport] != len(self.endpoints):
+            add(f"{alive[StreamTransport]} transports and {alive[DatagramTransport]} of datagrams are alive at rest")
         for pool in self.pools:
             pool.trim()
             figures = pool.statistics()
-            if figures.live_bytes or figures.live_buffers or figures.slabs:
+            # TLS ends each drain by asking for room that it does not fill: a loop's slab waits for the next read
+            if figures.live_bytes or figures.live_buffers or figures.slabs > 1:
                 add(f"a pool is not empty at rest: {figures}\n{pool.report()}")
         self.check_all(())
 
 
-def count_descriptors():
-    return len(os.listdir("/proc/self/fd")) - 1
-
-
-def list_descriptors():
-    names = []
-    for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
-        with contextlib.suppress(OSError):
-            names.append(f"{fd}={os.readlink(f'/proc/self/fd/{fd}')}")
-    return " ".join(names[:40])
-
-
-def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def count_alive():
+    gc.collect()
+    return collections.Counter(map(type, gc.get_objects()))
 
 
 def be_server(options):

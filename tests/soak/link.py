@@ -1,101 +1,58 @@
 """A link: one connection of the clients, on a plain nonblocking socket.
 
-Owns its Plan, how it sends its messages and ends, the comparison of each byte that comes back, and the judgement of an
-end that the server makes: may it, and is this all?
+Owns how it follows its plan: how it sends its messages and ends, the comparison of each byte that comes back, and the
+judgement of an end that the server makes: may it, and is this all?
 
-Refuses to know poolio, the clock, other links (but for a sink its source), and why its plan is as it is. The crowd
-draws the plan, opens the link, and tells it of events and of the quarter's end; the link asks it for events, timers and
-dice.
+Refuses to know poolio, the clock, other links (but for a follower its leader), TLS, and why its plan is as it is. The
+crowd opens the link, and tells it of events and of the quarter's end; the link asks it for addresses, events
+and timers.
 """
 
 import contextlib
-import enum
 import errno
 import math
 import os
 import select
 import socket
 import struct
-from dataclasses import dataclass, field
 
-from terms import HEADER, START, How, Kind
-
-
-class End(enum.IntEnum):
-    """How the client ends a connection."""
-
-    FINISH = enum.auto()        # everything came back, then close()
-    HALF = enum.auto()          # shutdown(SHUT_WR), then read to the end
-    RESET = enum.auto()         # at a random point, SO_LINGER 0
-    DROP = enum.auto()          # at a random point, close()
-    SERVER = enum.auto()        # the server is to end it
-
-
-@dataclass
-class Plan:
-    """What one connection is to do."""
-
-    kind: Kind
-    end: End = End.SERVER
-    how: How = How.PLAIN
-    flags: int = 0
-    start: int = 0
-    sizes: list[int] = field(default_factory=list)      # of the messages
-    limit: int = 0
-    group: int = 0
-    think: float = 0                # seconds between messages, on average; infinite: until the quarter ends
-    grain: int = 65_536             # most bytes of one read
-    interval: float = 0             # of a slow reader: seconds between reads; 0: as they come
-    cut: int = 0                    # RESET, DROP: after so many bytes sent and received
-    source: "Link | None" = None    # of a SINK
-
-    @property
-    def size(self):
-        return sum(self.sizes)
-
-    @property
-    def wanted(self):
-        """Bytes that come back unless somebody ends it before."""
-        return self.limit if self.kind is Kind.MUTE else self.size + self.limit * (self.kind is Kind.CLOSE)
-
-    @property
-    def header(self):
-        if self.kind is Kind.GREETED:
-            return b""
-        return HEADER.pack(self.kind, self.how, self.flags, self.start, self.size, self.limit, self.group)
-
-
-MAY_BE_RESET = (Kind.ABORT, Kind.RAISE, Kind.VICTIM)
+from plan import MAY_BE_RESET, End, Kind
+from terms import HEADER, POSITION, WAITS
+from wire import PlainWire, TLSWire
 
 
 class Link:
     """A connection of the clients."""
 
-    sock = None
+    sock = wire = None
     watched = 0                     # events asked for
     received = 0
-    connected = shut = at_end = is_waiting = is_broken = has_sinks = False
+    connected = shut = at_end = is_waiting = is_gated = is_broken = has_followers = False
 
-    def __init__(self, crowd, plan):
-        self.crowd = crowd
-        self.plan = plan
-        self.sent = -len(plan.header)                   # of the stream
-        self.out = memoryview(plan.header)
+    def __init__(self, crowd, plan, opening, leader=None):
+        self.crowd, self.plan, self.opening, self.leader = crowd, plan, opening, leader
+        self.dice = plan.dice("client")
+        header = b"" if plan.kind is Kind.GREETED else HEADER.pack(plan.number, opening, plan.part)
+        self.sent = -len(header)                        # of the text
+        self.out = memoryview(header)
         self.sizes = iter(plan.sizes)
+        self.gates = plan.script.gates if plan.script else {}
+        self.expected = plan.expected
+        self.wanted = self.expected.size
         self.first = None if plan.kind in (Kind.SINK, Kind.GREETED) else 0      # where its stream begins
         self.prelude = b""
-        self.wanted = plan.wanted
+        self.waits_for_tls = plan.wire == "start_tls"
 
     def describe(self):
         plan = self.plan
         return (
-            f"{plan.kind.name}/{plan.end.name}/{plan.how.name} flags={plan.flags:#x} limit={plan.limit} cut={plan.cut} "
-            f"{self.wire} interval={plan.interval:.3f}: sent {self.sent} of {plan.size}, received {self.received} of "
-            f"{self.wanted}"
+            f"session {plan.number}.{plan.part} {plan.kind.name}/{plan.end.name}/{plan.how.name} flags={plan.flags:#x} "
+            f"limit={plan.limit} cut={plan.cut} {plan.wire} interval={plan.interval:.3f}: "
+            f"sent {self.sent} of {plan.size}, received {self.received} of {self.wanted}"
         )
 
     def fault(self, text):
-        self.crowd.faults.add(f"{text}: {self.describe()}")
+        self.crowd.faults.add(f"{text}: {self.describe()}", self.plan.number)
 
     def fault_of_reset(self, text):
         if self.plan.kind not in MAY_BE_RESET:
@@ -104,9 +61,10 @@ class Link:
     # --- the beginning ----------------------------------------------------------------------------------
 
     def open(self):
-        options, dice, plan = self.crowd.options, self.crowd.dice, self.plan
-        family, address = dice.choice(options.greeters if plan.kind is Kind.GREETED else options.addresses)
-        self.wire = socket.AddressFamily(family).name
+        dice, plan = self.dice, self.plan
+        if self.crowd.is_ending:                        # it comes late, so it will not be told to hurry
+            plan.think = plan.interval = 0
+        family, address = self.crowd.address_for(plan)
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if plan.interval:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
@@ -119,6 +77,7 @@ class Link:
             self.crowd.later(0.02, self.open)
             return
         self.sock = sock
+        self.wire = TLSWire(sock, self.crowd.context) if plan.wire == "tls" else PlainWire(sock)
         self.crowd.enter(self)
         if result not in (0, errno.EINPROGRESS):
             self.fault(f"connect: {os.strerror(result)}")
@@ -135,16 +94,18 @@ class Link:
         self.connected = not error
         if error or self.plan.kind is Kind.NOTHING:
             with contextlib.suppress(OSError):
-                self.sock.send(self.out[:self.crowd.dice.randrange(HEADER.size)])
+                self.sock.send(self.out[:self.dice.randrange(HEADER.size)])
             self.leave()
             return False
         if self.plan.interval:
             self.crowd.later(self.plan.interval, self.tick)
-        return True
+        self.send()
+        return self.sock is not None
 
     def watch(self):
         if self.sock is not None:
-            events = select.EPOLLOUT if self.out or not self.connected else 0
+            has_to_send = (self.out and self.wire.is_ready) or self.wire.wants_to_send
+            events = select.EPOLLOUT if has_to_send or not self.connected else 0
             if self.connected and self.reads_at_once():
                 events |= select.EPOLLIN
             self.crowd.set_events(self, events)
@@ -152,7 +113,7 @@ class Link:
     def on_events(self, events):
         if not self.connected and not self.is_connected():
             return
-        if self.out:
+        if events & select.EPOLLOUT:
             self.send()
         if self.reads_at_once() and events & ~select.EPOLLOUT:
             self.read()
@@ -164,23 +125,28 @@ class Link:
     # --- sending ----------------------------------------------------------------------------------------
 
     def send(self):
+        if not self.out and not self.wire.wants_to_send and self.wire.is_ready:
+            return
         try:
-            count = self.sock.send(self.out)
+            count = self.wire.send(self.out or b"")
         except BlockingIOError:
             return
-        except ConnectionError as exc:
+        except OSError as exc:
             self.is_broken = True
-            self.out = None                             # reading will tell more
+            self.out = b""                              # reading will tell more
             self.fault_of_reset(f"cannot send: {exc}")
             return
-        self.out = self.out[count:]
-        self.sent += count
-        if not self.out:
-            self.end_message()
-        self.perhaps_leave()
+        if count:
+            self.out = self.out[count:]
+            self.sent += count
+            if not self.out:
+                self.end_message()
+            self.perhaps_leave()
 
     def end_message(self):
-        delay = self.plan.think * self.crowd.dice.expovariate(1) if self.sent > 0 else 0
+        if self.waits_for_tls:
+            return
+        delay = self.plan.think * self.dice.expovariate(1) if self.sent > 0 else 0
         if delay == 0:
             self.next_message()
             return
@@ -196,17 +162,22 @@ class Link:
 
     def hurry(self):
         """The quarter is over."""
-        if self.plan.interval:
+        was_slow = self.plan.interval
+        if was_slow:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.plan.think = self.plan.interval = 0
         self.wake()
+        if was_slow and self.connected and self.reads_at_once():
+            self.read()                                 # the wire may have it, and the socket nothing
         self.watch()
 
     def next_message(self):
+        self.is_gated = self.received < self.gates.get(self.sent, 0)
+        if self.is_gated:
+            return
         size = next(self.sizes, None)
         if size is not None and not self.is_broken:
-            self.crowd.messages += 1
-            self.out = memoryview(self.crowd.contents.at(self.plan.start, self.sent, size))
+            self.out = memoryview(self.plan.text.at(self.sent, size))
         elif size is None and self.plan.end is End.HALF and not self.shut:
             self.shut = True
             with contextlib.suppress(OSError):          # reset meanwhile: reading will tell
@@ -222,31 +193,46 @@ class Link:
             self.watch()
 
     def read(self):
+        """What there is; a slow reader only so much."""
+        self.read_once()
+        while self.reads_at_once() and self.wire.has_more:
+            self.read_once()
+
+    def read_once(self):
         try:
-            data = self.sock.recv(self.plan.grain)
+            data = self.wire.receive(self.plan.grain)
         except BlockingIOError:
             return
-        except ConnectionError as exc:
+        except OSError as exc:
             self.fault_of_reset(str(exc))
             self.leave()
             return
-        if data:
+        if data and self.waits_for_tls:
+            self.begin_tls(data)
+        elif data:
             self.compare(data)
-            return
-        self.judge_end()
-        self.at_end = True
-        if self.plan.kind is Kind.MUTE:
-            self.perhaps_leave()                        # it may have something to send
         else:
-            self.leave()
+            self.judge_end()
+            self.at_end = True
+            if self.plan.kind is Kind.MUTE:
+                self.perhaps_leave()                    # it may have something to send
+            else:
+                self.leave()
+
+    def begin_tls(self, data):
+        if data != WAITS:
+            self.fault(f"{data[:20]!r} came before TLS")
+        self.waits_for_tls = False
+        self.wire = TLSWire(self.sock, self.crowd.context)
+        self.next_message()
+        self.send()
 
     def compare(self, data):
         if self.first is None:
             data = self.read_prelude(data)
-        start = self.plan.source.plan.start if self.plan.source else self.plan.start
         position = (self.first or 0) + self.received
-        if data != self.crowd.contents.at(start, position, len(data)):
-            self.fault(f"wrong bytes at {position}")
+        if data != self.expected.at(position, len(data)):
+            self.fault(f"wrong bytes at {position}, or more than were sent")
             self.leave()
             return
         self.received += len(data)
@@ -254,19 +240,20 @@ class Link:
         if self.received > self.wanted:
             self.fault("more bytes than were sent")
             self.leave()
-        self.crowd.open_sinks(self)
+        self.crowd.open_followers(self)
+        if self.is_gated:
+            self.next_message()
         self.perhaps_leave()
 
     def read_prelude(self, data):
-        missing = START.size - len(self.prelude)
+        missing = POSITION.size - len(self.prelude)
         self.prelude += data[:missing]
-        if len(self.prelude) == START.size:
-            number, = START.unpack(self.prelude)
+        if len(self.prelude) == POSITION.size:
+            number, = POSITION.unpack(self.prelude)
             if self.plan.kind is Kind.SINK:
-                self.first, self.wanted = number, self.plan.source.plan.size - number
+                self.first, self.wanted = number, self.expected.size - number
             else:
-                self.first, self.plan.start = 0, 0
-                self.wanted, self.is_exact = number >> 1, number & 1
+                self.first, self.wanted, self.is_exact = 0, number >> 1, number & 1
         return data[missing:]
 
     # --- the end ----------------------------------------------------------------------------------------
@@ -286,12 +273,12 @@ class Link:
         """The server has closed. May it, and is this all?"""
         plan, complete = self.plan, self.received == self.wanted
         if plan.kind is Kind.SINK:
-            must = plan.source.plan.end is End.HALF
-            self.judge(not must or plan.source.shut, complete or not must or self.first is None)
+            must = self.leader.plan.end is End.HALF
+            self.judge(not must or self.leader.shut, complete or not must or self.first is None)
         elif plan.kind is Kind.GREETED:
             self.judge(True, self.first is None or complete or not self.is_exact)
         elif plan.kind not in MAY_BE_RESET:
-            self.judge(plan.kind in (Kind.CLOSE, Kind.MUTE) or self.shut, complete)
+            self.judge(plan.kind in (Kind.CLOSE, Kind.MUTE) or plan.end is End.SERVER or self.shut, complete)
 
     def judge(self, may_end, is_all):
         if not may_end:
@@ -303,6 +290,8 @@ class Link:
         if self.sock is not None:
             if (end or self.plan.end) is End.RESET:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                self.wire.say_goodbye()
             self.crowd.drop(self)
             self.sock.close()
             self.sock = None

@@ -1,115 +1,30 @@
 """A session: one connection of the server, from connection_made() to connection_lost().
 
-Owns what the server does with a connection: Session does what the header says, Upstream is the other half of a proxied
-one, Greeter speaks first; WRITE is each How. Audited, under all of them, checks the order of the callbacks, and that
-none comes while reading is paused or after an end. A fault is told to the house, and the connection goes on.
+Owns what the server does with a connection: Session does what its plan says, Upstream is the other half of a proxied
+one, Greeter speaks first. A fault is told to the house, and the connection goes on.
 
-Refuses to know which loop it is, the listeners, the process, and what the client intends: dice, pools, tasks and timers
-are the house's, and are asked for. The house makes sessions and looks after them; nobody else imports this file.
+Refuses to know which loop it is, the listeners, the process, and what the client intends: plans, tasks and timers are
+the house's, and are asked for. The house makes sessions and looks after them; streams hand connections over to them.
 """
 
 import asyncio
-import itertools
 import socket
 
-from terms import BYTES, HEADER, IGNORES, KEEPS, LARGEST, PAUSES, ROOM, SMALL, START, STAYS, How, Kind
+from audited import Audited, SoakError, is_tls
+from framed import FramedSession, Framing
+from plan import BYTES, KEEPS, ROOM, SMALL, STAYS, UPSTREAM, Kind
+from terms import HEADER, LARGEST, POSITION, Window
+from writing import WRITE
 
 import poolio
-from poolio.transport import StreamTransport
 
 GARBAGE = b"this was written after abort() and must not arrive"
 
 
-class SoakError(Exception):
-    """Raised on purpose inside data_received()."""
-
-
-class Audited:
-    """A connection of the server: the order of its callbacks, and who holds up its reading.
-
-    Its feeder is whose data it writes: pause_writing() holds that one's reading up.
-    """
-
-    made = lost = at_end = blocked = is_done = ignores_pressure = False
-    transport = None
-
-    def __init__(self, house):
-        self.house = house
-        self.holds = set()
-        self.feeder = self
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.transport = transport
-        self.expect(not self.made and not self.lost, "connection_made()")
-        self.expect(type(transport) is StreamTransport, f"a transport of {type(transport)}")
-        self.made = True
-        self.house.connections.add(self)
-        self.house.counts["made"] += 1
-
-    def connection_lost(self, exc):
-        self.expect(self.made and not self.lost, "connection_lost()")
-        self.expect(exc is None or isinstance(exc, ConnectionError | SoakError), f"connection_lost({exc!r})")
-        self.lost = True
-        if self.blocked:
-            self.feeder.go_on(self)
-        self.house.connections.discard(self)
-        self.house.counts["lost"] += 1
-
-    def pause_writing(self):
-        self.expect(self.made and not self.lost and not self.blocked, "pause_writing()")
-        self.blocked = True
-        self.house.counts["pause_writing"] += 1
-        if not self.ignores_pressure:
-            self.feeder.hold(self)
-
-    def resume_writing(self):
-        self.expect(self.made and not self.lost and self.blocked, "resume_writing()")
-        self.blocked = False
-        self.feeder.go_on(self)
-
-    def may_receive(self, what):
-        self.expect(self.made and not self.lost and not self.at_end, what)
-        self.expect(not self.holds, f"{what} while reading is paused")
-        self.expect(not self.is_done, f"{what} after close() or abort()")
-
-    def reach_end(self):
-        self.may_receive("eof_received()")
-        self.at_end = True
-
-    def write_if_open(self, data):
-        if not self.lost and not self.transport.is_closing():       # it may fail meanwhile
-            self.write(data)
-
-    def hold(self, reason):
-        if not self.holds:
-            self.transport.pause_reading()
-        self.holds.add(reason)
-
-    def go_on(self, reason):
-        self.holds.discard(reason)
-        if not self.holds and not self.lost:
-            self.transport.resume_reading()
-
-    def end(self, how):
-        """By `abort` or `close`: no data may come any more."""
-        self.is_done = True
-        getattr(self.transport, how)()
-
-    def expect(self, holds, what):
-        if not holds:
-            self.house.faults.add(f"unexpected: {what} on {self.describe()}")
-
-    def describe(self):
-        state = [name for name in ("made", "lost", "at_end", "blocked", "is_done") if getattr(self, name)]
-        return f"{type(self).__name__} {' '.join(state)}, holds {len(self.holds)}, {self.transport!r}"
-
-
-class Session(Audited):
-    """An accepted connection: reads the header, then does what it says."""
+class Session(Framing, Audited):
+    """An accepted connection: reads the header, then does what its plan says."""
 
     kind = None
-    how = flags = start = size = limit = group = 0      # the header
     position = 0                                        # bytes received
     waiting = 0                                         # writes of How.LATER
 
@@ -118,25 +33,31 @@ class Session(Audited):
         self.head = b""
 
     def describe(self):
-        kind = self.kind.name if self.kind else "no header"
-        return f"{kind} {self.position}/{self.size} flags={self.flags:#x} {super().describe()}"
+        return f"{super().describe()}, {self.position} received"
 
     # --- the callbacks ----------------------------------------------------------------------------------
 
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        if self.plan is not None:                       # handed over
+            self.begin()
+
     def data_received(self, data):
         self.may_receive("data_received()")
-        if self.kind is None:
+        if self.plan is None:
             self.read_header(data)
         else:
             self.receive(data)
 
     def eof_received(self):
         self.reach_end()
+        if is_tls(self.transport):                      # TLS has no half-closed connections
+            return None
         if self.kind is Kind.GATHER:
             self.send_gathered()
         elif self.kind is Kind.PROXY:
             self.peer.transport.write_eof()
-        elif self.waiting or self.flags & STAYS:
+        elif self.waiting or (self.plan and self.plan.flags & STAYS):
             self.house.later(0.02, self.end_after_eof)
         else:
             if self.kind is Kind.SOURCE:
@@ -152,7 +73,7 @@ class Session(Audited):
         elif self.kind is Kind.SINK and self.feeder is not self:
             self.feeder.sinks.discard(self)
         elif self.kind is Kind.VICTIM:
-            self.house.victims.discard(self)
+            self.house.leave(self.house.victims, self)
         elif self.kind is Kind.PROXY:
             self.connecting.cancel()
             if self.peer is not None:
@@ -167,7 +88,7 @@ class Session(Audited):
         self.perhaps_abort("abort in resume_writing")
 
     def perhaps_abort(self, where):
-        if self.kind is Kind.ABORT and not self.is_done and self.house.dice.random() < 0.3:
+        if self.kind is Kind.ABORT and not self.is_done and self.dice.random() < 0.3:
             self.house.counts[where] += 1
             self.end("abort")
 
@@ -178,67 +99,79 @@ class Session(Audited):
         if len(self.head) < HEADER.size:
             return
         rest = data[len(data) - (len(self.head) - HEADER.size):]
-        kind, self.how, self.flags, self.start, self.size, self.limit, self.group = HEADER.unpack_from(self.head)
-        self.kind = Kind(kind)
-        self.ignores_pressure = bool(self.flags & IGNORES)
-        self.house.counts[self.kind.name] += 1
+        number, opening, part = HEADER.unpack_from(self.head)
+        self.adopt(self.house.planner.plan(number, part), opening)
+        self.house.counts[self.plan.kind.name] += 1
         session = self.in_its_form()
-        session.begin()
+        if session is self:
+            self.begin()
+        else:
+            self.give_to(session)
         if len(rest):
             session.receive(rest)
 
+    def adopt(self, plan, opening=0):
+        super().adopt(plan, opening)
+        self.kind = plan.kind
+
     def in_its_form(self):
-        """Some go on as an asyncio.Protocol or an asyncio.BufferedProtocol, by set_protocol()."""
-        if not self.flags & (BYTES | ROOM):
-            return self
-        other = (BytesSession if self.flags & BYTES else RoomSession)(self.house)
-        names = "transport", "made", "kind", "how", "flags", "start", "size", "limit", "group", "ignores_pressure"
-        for name in names:
-            setattr(other, name, getattr(self, name))
+        """Some go on as an asyncio.Protocol, an asyncio.BufferedProtocol or a FramedProtocol."""
+        if self.plan.flags & (BYTES | ROOM):
+            return (BytesSession if self.plan.flags & BYTES else RoomSession)(self.house)
+        if self.plan.rules is not None and self.dice.random() < 0.6:
+            return FramedSession(self.house, self.plan, self.pool)
+        return self
+
+    def give_to(self, other):
+        other.adopt(self.plan, self.opening)
         self.house.connections.discard(self)
-        self.house.connections.add(other)
         self.house.counts["set_protocol"] += 1
+        self.house.counts["made"] -= 1
         self.made = False               # no callback may come here any more
         self.transport.set_protocol(other)
-        return other
+        other.connection_made(self.transport)
 
     def begin(self):
         self.act = getattr(self, f"do_{self.kind.name.lower()}", self.put)
-        if self.flags & SMALL:
+        if self.plan.flags & SMALL:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            self.transport.set_write_buffer_limits(high=self.house.dice.choice((0, 1, 1000, 20_000, 65_536)))
+            self.transport.set_write_buffer_limits(high=self.dice.choice((0, 1, 1000, 20_000, 65_536)))
         if self.kind is Kind.GATHER:
             self.parts = []
         elif self.kind is Kind.SOURCE:
             self.sinks = set()
-            self.house.groups[self.group] = self
+            self.house.sources[self.opening] = self
         elif self.kind is Kind.SINK:
             self.join()
         elif self.kind is Kind.VICTIM:
-            self.house.victims.add(self)
+            self.house.victims.setdefault(self.opening, set()).add(self)
         elif self.kind is Kind.PROXY:
             self.peer, self.parts = None, []
             self.hold("connecting")
-            self.connecting = self.house.spawn(self.connect())
+            self.connecting = self.house.spawn(self.connect(), self.plan)
+        elif self.plan.rules is not None:
+            self.start_frames()
 
     # --- what comes -------------------------------------------------------------------------------------
 
     def receive(self, data):
-        if data != self.house.contents.at(self.start, self.position, len(data)):
-            self.house.faults.add(f"wrong bytes received by {self.describe()}")
-        if self.flags & KEEPS:
-            self.house.keep(data, self.start, self.position)
+        if data != self.plan.text.at(self.position, len(data)):
+            self.fault(f"wrong bytes received at {self.position}")
+        if self.plan.flags & KEEPS:
+            self.house.keep(data, self.plan, self.plan.text, self.position, self.dice)
         self.position += len(data)
         self.house.counts["bytes"] += len(data)
         self.act(data)
-        if self.flags & PAUSES and not self.is_done and self.house.dice.random() < 0.3:
-            self.house.counts["pause_reading"] += 1
-            self.hold("pause")
-            self.house.later(0.03, lambda: self.go_on("pause"))
+        self.perhaps_pause()
 
     def put(self, data):
         if len(data):
-            WRITE[self.how](self, data)
+            WRITE[self.plan.how](self, data)
+
+    def do_frames(self, data):
+        self.feed(data)
+
+    do_refused = do_frames
 
     def do_gather(self, data):
         self.parts.append(data)
@@ -254,68 +187,71 @@ class Session(Audited):
         if self.waiting and not self.lost:
             self.house.later(0.01, self.end_after_eof)
             return
-        if self.house.dice.random() < 0.5:
+        if self.dice.random() < 0.5:
             self.transport.write_eof()
-        if self.house.dice.random() < 0.5:
+        if self.dice.random() < 0.5:
             self.transport.close()
         else:
             self.house.later(0.02, self.transport.close)
 
     def do_mute(self, data):
         before = self.position - len(data)
-        if before < self.limit:
-            self.put(data[:self.limit - before])
-            if self.position >= self.limit:
+        if before < self.plan.limit:
+            self.put(data[:self.plan.limit - before])
+            if self.position >= self.plan.limit:
                 self.transport.write_eof()
 
     def do_abort(self, data):
         self.put(data)
-        if self.position >= self.limit:
+        if self.position >= self.plan.limit:
             self.end("abort")
             self.write(GARBAGE)
 
     def do_close(self, data):
         self.put(data)
-        if self.position >= self.size:
-            self.put(self.house.contents.at(self.start, self.size, self.limit))
+        if self.position >= self.plan.size:
+            self.put(self.plan.text.at(self.position, self.plan.limit))
             self.end("close")
 
     def do_raise(self, data):
         self.put(data)
-        if self.position >= self.limit:
+        if self.position >= self.plan.limit:
             self.is_done = True
             self.house.counts["raised"] += 1
             raise SoakError
 
     def do_killer(self, data):
         self.put(data)
-        if self.house.victims:
+        victims = self.house.victims.get(self.opening)
+        if victims:
             self.house.counts["killed"] += 1
-            self.house.victims.pop().end(self.house.dice.choice(("abort", "close")))
+            victim = min(victims, key=lambda session: session.plan.part)
+            self.house.leave(self.house.victims, victim)
+            victim.end(self.dice.choice(("abort", "close")))
 
-    # --- groups -----------------------------------------------------------------------------------------
+    # --- a source and its sinks -------------------------------------------------------------------------
 
     def do_source(self, data):
         self.put(data)
-        for sink in tuple(self.sinks):
+        for sink in sorted(self.sinks, key=lambda session: session.plan.part):
             if not sink.transport.is_closing():
                 self.house.counts["broadcast"] += 1
                 sink.put(data)
 
     def do_sink(self, data):
-        self.house.faults.add(f"{len(data)} bytes more than were sent came to {self.describe()}")
+        self.fault(f"{len(data)} bytes came to a sink, which is sent none")
 
     def join(self):
-        source = self.house.groups.get(self.group)
+        source = self.house.sources.get(self.opening)
         if source is None:
             self.end("close")
             return
-        self.write(START.pack(source.position))
+        self.write(POSITION.pack(source.position))
         self.feeder = source
         source.sinks.add(self)
 
     def end_group(self, how):
-        self.house.groups.pop(self.group, None)
+        self.house.sources.pop(self.opening, None)
         sinks, self.sinks = self.sinks, set()
         for sink in sinks:
             sink.end(how)
@@ -323,8 +259,8 @@ class Session(Audited):
     # --- the proxy --------------------------------------------------------------------------------------
 
     async def connect(self):
-        self.peer = await self.house.connect(lambda: Upstream(self.house, self))
-        self.peer.write(HEADER.pack(Kind.ECHO, How.PLAIN, self.flags & KEEPS, self.start, self.size, 0, 0))
+        self.peer = await self.house.connect(lambda: Upstream(self), self.plan)
+        self.peer.write(HEADER.pack(self.plan.number, self.opening, UPSTREAM))
         self.peer.writelines(self.parts)                # what came with the header
         self.parts.clear()
         self.feeder = self.peer
@@ -339,25 +275,27 @@ class Session(Audited):
 
 
 class BufferSession(Session, poolio.Protocol):
-    def __init__(self, house):
+    def __init__(self, house, pool):
         super().__init__(house)
-        self.pool = house.any_pool()
+        self.pool = pool
 
 
 class BytesSession(Session, asyncio.Protocol):
+    """asyncio's TLS takes no Buffers, and refers to what it is given."""
+
     def write(self, data):
-        self.transport.write(data)
+        self.transport.write(bytes(data) if is_tls(self.transport) else data)
 
     def writelines(self, lines):
-        self.transport.writelines(lines)
+        self.transport.writelines(map(bytes, lines) if is_tls(self.transport) else lines)
 
 
 class RoomSession(Session, asyncio.BufferedProtocol):
     write, writelines = BytesSession.write, BytesSession.writelines
 
     def get_buffer(self, sizehint):
-        self.room = bytearray(self.house.dice.choice((100, 5000, 65_536)))
-        return self.room
+        self.room = bytearray(self.dice.choice((100, 5000, 65_536)))
+        return memoryview(self.room)        # asyncio's TLS loses what it reads into slices of a bytearray
 
     def buffer_updated(self, count):
         self.data_received(bytes(self.room[:count]))
@@ -366,10 +304,11 @@ class RoomSession(Session, asyncio.BufferedProtocol):
 class Upstream(Audited, poolio.Protocol):
     """The proxy's other half: a connection that the server itself has made, to itself."""
 
-    def __init__(self, house, session):
-        super().__init__(house)
+    def __init__(self, session):
+        super().__init__(session.house)
+        self.adopt(session.plan, session.opening)
         self.session = self.feeder = session
-        self.pool = house.any_pool()
+        self.pool = session.dice.choice(self.house.pools)
 
     def data_received(self, data):
         self.may_receive("data_received()")
@@ -385,7 +324,11 @@ class Upstream(Audited, poolio.Protocol):
 
 
 class Greeter(Audited, poolio.Protocol):
-    """Says something inside connection_made(), and ends it there."""
+    """Says something inside connection_made(), and ends it there: drawn anew, as it can't know its session."""
+
+    def __init__(self, house, pool):
+        super().__init__(house)
+        self.pool = pool
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -394,65 +337,6 @@ class Greeter(Audited, poolio.Protocol):
         self.house.counts[f"{how} in connection_made"] += 1
         if dice.random() < 0.5:
             transport.set_write_buffer_limits(0)
-        self.write(START.pack(2 * size + (how != "abort")))
-        self.write(self.house.contents.at(0, 0, size))
+        self.write(POSITION.pack(2 * size + (how != "abort")))
+        self.write(Window(self.house.planner.seed, 0, size).at(0, size))
         self.end(how)
-
-
-def cuts(session, length, most):
-    """Random slices that make up a whole."""
-    edges = sorted({0, length, *(session.house.dice.randrange(length) for _ in range(most))})
-    return itertools.starmap(slice, itertools.pairwise(edges))
-
-
-def write_lines(session, data):
-    lines = [data[part] for part in cuts(session, len(data), 7)]
-    session.house.dice.choice((session, session.transport)).writelines(lines)
-
-
-def write_pieces(session, data):
-    for part in cuts(session, len(data), 50):
-        session.write_if_open(data[part])
-
-
-def write_own(session, data):
-    own = session.house.any_pool().alloc_unsafe(len(data))
-    own[:] = data
-    session.write(own)
-
-
-def write_copy(session, data):
-    copy = bytearray(data)
-    session.write(copy)
-    copy[:] = bytes(len(copy))
-
-
-def write_release(session, data):
-    session.write(data)
-    if not isinstance(data, bytes):
-        data.release()
-
-
-def write_scribble(session, data):
-    with memoryview(data) as view:
-        session.write(data)
-        if not view.readonly:
-            view[:] = bytes(len(view))
-
-
-def write_later(session, data):
-    def write():
-        session.waiting -= 1
-        session.write_if_open(data)
-
-    session.waiting += 1
-    session.house.loop.call_soon(write)
-
-
-WRITE = {
-    How.PLAIN: lambda session, data: session.write(data),
-    How.DIRECT: lambda session, data: session.transport.write(data),
-    How.LINES: write_lines, How.PIECES: write_pieces, How.OWN: write_own, How.COPY: write_copy,
-    How.RELEASE: write_release, How.VIEW: lambda session, data: session.write(memoryview(data)),
-    How.SCRIBBLE: write_scribble, How.LATER: write_later,
-}

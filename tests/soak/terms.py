@@ -1,16 +1,15 @@
 """The terms: what the processes of the soak agree on before any of them does a thing.
 
-Owns the header that begins a connection (what the server is to do: Kind, How, flags), the contents of the stream after
-it, and how a process tells its figures: one line of JSON, faults in words.
+Owns the header that begins a connection (which session this is), the contents of what is sent after it, and how a
+process tells its figures: one line of JSON, faults in words and with the session that they belong to.
 
-The contents are a window of one pseudo-random block, which repeats with a prime period: each byte is known by its
+The contents are windows of one pseudo-random block, which repeats with a prime period: each byte is known by its
 position, so both sides compare all that they receive.
 
-Refuses to know sockets, loops, poolio, and who keeps to these terms. All other files of this folder import it; it
+Refuses to know sockets, loops, poolio, and who keeps to these terms. All other files of this folder may import it; it
 imports none of them.
 """
 
-import enum
 import functools
 import json
 import random
@@ -19,45 +18,10 @@ import struct
 LARGEST = 300_000               # of one message; more than a read slab (256 KiB), so it never comes at once
 PERIOD = 1_048_573              # a prime: a mix-up of pages, slabs or messages never shows the same bytes
 REPORTED = 12                   # faults of a process that are told; the others are counted
-
-
-class Kind(enum.IntEnum):
-    """What the server does with a connection."""
-
-    ECHO = enum.auto()
-    GATHER = enum.auto()        # send all of it back after eof_received()
-    MUTE = enum.auto()          # echo `limit` bytes, write_eof() inside data_received(), read on
-    ABORT = enum.auto()         # echo; abort() inside data_received() after `limit` bytes, or in pause_writing() etc.
-    CLOSE = enum.auto()         # echo; after `size` bytes send `limit` more and close() inside data_received()
-    RAISE = enum.auto()         # echo; an exception inside data_received() after `limit` bytes
-    SOURCE = enum.auto()        # echo, and to each SINK of its group
-    SINK = enum.auto()          # first says in 8 bytes at which position it begins
-    KILLER = enum.auto()        # echo; each time a VICTIM is aborted or closed
-    VICTIM = enum.auto()        # echo
-    PROXY = enum.auto()         # to another connection of the server to itself, and back
-    # without a header:
-    GREETED = enum.auto()       # at a port of its own: connection_made() writes, and closes or aborts
-    NOTHING = enum.auto()       # the client goes before the header is complete
-
-
-class How(enum.IntEnum):
-    """How the server writes what it has received."""
-
-    PLAIN = enum.auto()
-    DIRECT = enum.auto()        # by transport.write()
-    LINES = enum.auto()         # writelines() of slices
-    PIECES = enum.auto()        # many small slices
-    OWN = enum.auto()           # a Buffer of its own, allocated and filled
-    COPY = enum.auto()          # a bytearray that changes afterwards
-    RELEASE = enum.auto()       # released afterwards
-    VIEW = enum.auto()          # a memoryview of it
-    SCRIBBLE = enum.auto()      # a writable view is alive, and is written through afterwards
-    LATER = enum.auto()         # not inside the callback
-
-
-PAUSES, KEEPS, SMALL, IGNORES, STAYS, BYTES, ROOM = (1 << bit for bit in range(7))
-HEADER = struct.Struct("<BBHIIII")      # kind, how, flags, start, size, limit, group
-START = struct.Struct("<Q")             # to a SINK: a position; to a GREETED one: 2 * size, and 1 if all of it comes
+HEADER = struct.Struct("<QQB")  # number of the session, of its opening, and which of its connections this is
+POSITION = struct.Struct("<Q")  # to a sink: where it begins; to a greeted one: 2 * size, and 1 if all of it comes
+DATAGRAM = struct.Struct("<QQIB")       # number, opening, which of its datagrams, which part of the answer
+WAITS = b"!"                    # the server is ready for the handshake of TLS
 
 
 @functools.cache
@@ -66,33 +30,56 @@ def block(seed):
     return once + once[:LARGEST]
 
 
-class Contents:
-    """The bytes at each position of the stream that begins at `start`."""
+class Window:
+    """`size` bytes of the contents, from `start` on."""
 
-    def __init__(self, seed):
-        self.block = block(seed)
+    def __init__(self, seed, start, size):
+        self.block, self.start, self.size = block(seed), start, size
 
-    def at(self, start, position, length):
-        offset = (start + position) % PERIOD
+    def at(self, position, length):
+        offset = (self.start + position) % PERIOD
         return self.block[offset:offset + length]
 
 
+class Literal:
+    """Bytes that were written down."""
+
+    def __init__(self, data):
+        self.data, self.size = data, len(data)
+
+    def at(self, position, length):
+        return self.data[position:position + length]
+
+
+class Planted:
+    """Another text in which the byte in the middle is wrong: to see that the soak would notice."""
+
+    def __init__(self, text):
+        self.text, self.size = text, text.size
+
+    def at(self, position, length):
+        data, wrong = bytearray(self.text.at(position, length)), self.size // 2 - position
+        if 0 <= wrong < len(data):
+            data[wrong] ^= 1
+        return bytes(data)
+
+
 class Faults:
-    """What is wrong, in words: the first ones, and how many."""
+    """What is wrong, in words, each with the number of its session, or None: the first ones, and how many."""
 
     def __init__(self):
-        self.texts, self.more = [], 0
+        self.told, self.more = [], 0
 
-    def add(self, text):
-        if len(self.texts) < REPORTED:
-            self.texts.append(text)
+    def add(self, text, number=None):
+        if len(self.told) < REPORTED:
+            self.told.append((text, number))
         else:
             self.more += 1
 
     def take(self):
-        texts = self.texts + [f"and {self.more} more"] * bool(self.more)
-        self.texts, self.more = [], 0
-        return texts
+        told = self.told + [(f"and {self.more} more", None)] * bool(self.more)
+        self.told, self.more = [], 0
+        return told
 
 
 def tell(**report):
