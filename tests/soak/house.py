@@ -39,7 +39,7 @@ from poolio.transport import StreamTransport
 FOLDER = os.path.dirname(__file__)
 BACKLOG = 4096
 SETTLE_SECONDS = 30             # to see that all connections have ended
-AFTER_THE_END = "socket.send() raised exception."
+AFTER_THE_END = ("socket.send() raised exception.", "SSL connection is closed")
 MODES = ("never", "on_alloc", "on_release")
 LIMITS = (65_536, 1000, 300, 1 << 20)       # of the readers of a door's streams, by pool
 HOSTS = {"tcp4": "127.0.0.1", "tcp6": "::1", "tls": "127.0.0.1", "udp4": "127.0.0.1", "udp6": "::1"}
@@ -53,7 +53,7 @@ class Complaints(logging.Handler):
         self.faults, self.counts = faults, counts
 
     def emit(self, record):
-        if record.getMessage() == AFTER_THE_END:        # by TLS, whose application is not told at once
+        if record.getMessage() in AFTER_THE_END:        # by TLS, whose application is not told at once
             self.counts["writes after the end"] += 1
             return
         stack = traceback.walk_stack(sys._getframe(1))  # numbers only: to look the lines up would cost 5,000 blocks

@@ -137,6 +137,8 @@ class Stream:
                 await writer.wait_closed()
 
     async def go_on_hand_over(self):
+        if self.writer.is_closing():                    # asyncio's TLS tells the end to whom it had before
+            raise ConnectionResetError("lost meanwhile")
         form = BytesSession if self.plan.flags & BYTES else RoomSession if self.plan.flags & ROOM else BufferSession
         session = form(self.house, self.pool) if form is BufferSession else form(self.house)
         session.adopt(self.house.planner.plan(self.plan.number, REST), self.opening)
