@@ -30,7 +30,8 @@ def test_short_soak_of_all_kinds_and_loops_passes():
 
 def test_planted_wrong_byte_fails_with_the_command_that_finds_it_again():
     status, said = soak(
-        "--seed", "1", "--seconds", "0.5", "--connections", "20", "--loops", "poolio", "--kinds", "frames,streams", "--plant")
+        "--seed", "1", "--seconds", "0.5", "--connections", "20", "--loops", "poolio", "--kinds", "frames,streams",
+        "--plant")
     assert status == 1, said
     first = re.search(rf"{WRONG} session (\d+)\.0 .*\n *again: (\S+) \S+ (.*)\n", said)
     assert first, said
