@@ -90,18 +90,28 @@ class StreamWriter(WriterCore):
         """Upgrade the connection to TLS; the reader goes on with what is encrypted.
 
         RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
+        ConnectionResetError if the peer has ended the stream, or goes meanwhile; ssl.SSLError if no handshake comes
+        about. The connection is closed then.
         """
         await self.drain()
         unread = len(self.reader.chain)
         if unread:
             raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+        if self.reader.at_eof():  # the TLS layer would not hear of it, and wait
+            self.transport.close()
+            raise ConnectionResetError("the peer has ended the stream before start_tls()")
         start = net.start_tls if type(self.transport) is StreamTransport else self.protocol.loop.start_tls
         self.protocol.is_over_tls = True  # the end of the stream may come before this task goes on
-        secured = await start(
-            self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
-            server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-        )
+        try:
+            secured = await start(
+                self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
+                server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+        except BaseException as exc:
+            if self.transport.is_closing():  # asyncio's TLS layer tells nobody of an end during the handshake
+                self.protocol.lose(exc if isinstance(exc, Exception) else None)
+            raise
         if secured is None:
             raise ConnectionResetError("Connection lost")
         self._set_transport(secured)
@@ -180,6 +190,11 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         self.reader.replace_transport(None)
         self._end(exc)
 
+    def lose(self, exc: Exception | None) -> None:
+        """connection_lost(), if nobody has called it."""
+        if not self.is_lost:
+            self.connection_lost(exc)
+
     def _end(self, exc: BaseException | None) -> None:
         self.stop_writing(exc)
         if self.closed is not None and not self.closed.done():
@@ -202,7 +217,8 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         return writer
 
     def hand_over(self, protocol: Any) -> None:
-        if self.is_lost:
+        if self.is_lost or (self.is_over_tls and self.transport.is_closing()):
+            # over TLS connection_lost() may be on its way, to this protocol
             raise ConnectionResetError("Connection lost")
         transport, unread = self.transport, self.reader.hand_over()
         transport.set_protocol(protocol)

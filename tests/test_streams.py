@@ -396,6 +396,33 @@ async def test_start_tls_handshake_fails_it_raises_and_both_are_closed():
     errors.clear()
 
 
+@pytest.mark.parametrize("ending", ("close", "abort"))
+@on(*LOOPS)
+async def test_start_tls_peer_goes_during_the_handshake_it_raises_and_all_is_closed(ending):
+    errors = collect_errors()
+    async with pair(waits=False) as ((_, client_writer), (reader, writer)):
+        upgrading = asyncio.create_task(writer.start_tls(SERVER_TLS))
+        await turns()
+        getattr(client_writer.transport, ending)()
+        with pytest.raises(OSError):
+            await asyncio.wait_for(upgrading, 5)
+        with contextlib.suppress(OSError):
+            await asyncio.wait_for(writer.wait_closed(), 5)
+        with contextlib.suppress(OSError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+    errors.clear()
+
+
+@on(*LOOPS)
+async def test_start_tls_after_the_peers_end_is_refused():
+    async with pair(waits=False) as ((_, client_writer), (reader, writer)):
+        client_writer.write_eof()
+        assert await reader.read() == b""
+        with pytest.raises(ConnectionResetError, match="before start_tls"):
+            await asyncio.wait_for(writer.start_tls(SERVER_TLS), 5)
+        await asyncio.wait_for(writer.wait_closed(), 5)
+
+
 # --- handing over -----------------------------------------------------------------------------------------------
 
 class Keeper:
