@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import ssl
+import struct
 import warnings
 
 import pytest
@@ -396,14 +397,17 @@ async def test_start_tls_handshake_fails_it_raises_and_both_are_closed():
     errors.clear()
 
 
-@pytest.mark.parametrize("ending", ("close", "abort"))
+@pytest.mark.parametrize("ending", ("close", "reset"))
 @on(*LOOPS)
 async def test_start_tls_peer_goes_during_the_handshake_it_raises_and_all_is_closed(ending):
     errors = collect_errors()
     async with pair(waits=False) as ((_, client_writer), (reader, writer)):
         upgrading = asyncio.create_task(writer.start_tls(SERVER_TLS))
         await turns()
-        getattr(client_writer.transport, ending)()
+        if ending == "reset":
+            sock = client_writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client_writer.close()
         with pytest.raises(OSError):
             await asyncio.wait_for(upgrading, 5)
         with contextlib.suppress(OSError):
