@@ -223,11 +223,10 @@ cdef class Endpoint(Source):
     def close(self):
         """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
         self.send_cork()
-        if self.state & CLOSING:
-            return
-        self.state |= CLOSING
-        self.update_interest()
-        if not self.state & BLOCKED:
+        if not self.state & CLOSING:
+            self.state |= CLOSING
+            self.update_interest()
+        if not self.state & (BLOCKED | LOST):
             self.end(None)
 
     def abort(self):
@@ -258,9 +257,13 @@ cdef class Endpoint(Source):
         self.fail(exc, message)
 
     cdef int end(self, exc) except -1:
-        """Schedule connection_lost(). If there is no memory for that, it is not LOST yet, and can be ended again."""
-        self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
-        self.state |= LOST
+        """Schedule connection_lost(). If there is no memory for that, it is not LOST, and can be ended again."""
+        self.state |= LOST                      # first: call_soon() may collect what aborts this
+        try:
+            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+        except BaseException:
+            self.state &= ~<unsigned int>LOST
+            raise
         return 0
 
     def _call_connection_lost(self, exc):

@@ -103,12 +103,12 @@ cdef class Listener(Source):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self._report("Error on transport creation for incoming connection", exc, transport)
             if transport is None:
                 poolio_close(fd)
             else:
                 transport.close_socket()
                 transport.on_end()
+            self._report("Error on transport creation for incoming connection", exc, transport)
         finally:
             if context is not None:
                 PyContext_Exit(context)
@@ -121,8 +121,8 @@ cdef class Listener(Source):
     cdef int _accept_failed(self, int number) except -1:
         exc = OSError(number, os.strerror(number))
         if number in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-            self.reactor.set_interest(self, 0)
             self.retry = self.loop.call_later(constants.ACCEPT_RETRY_DELAY, self._go_on)
+            self.reactor.set_interest(self, 0)
             self._report("socket.accept() out of system resource", exc, None)
         else:
             self._report("socket.accept() failed", exc, None)

@@ -71,7 +71,7 @@ def ensure_nothing_unread(protocol: asyncio.BaseProtocol) -> None:
     unread = 0
     if isinstance(protocol, FramedCore):
         unread = len(protocol.chain)
-    elif isinstance(protocol, StreamCore):
+    elif isinstance(protocol, StreamCore) and protocol.reader is not None:
         unread = len(protocol.reader.chain)
     if unread:
         raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")

@@ -186,16 +186,14 @@ cdef class StreamReader:
         return unread
 
     cdef int arrived(self, Buffer buf) except -1:
-        cdef Awaitable call
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:
             pair = take_callback(self.future)
             if pair is None:
                 self._wake()
             else:
-                call = <Awaitable>self.waiting
                 self.waiting = NULL
-                call_now(pair, self.given_loop, call)
+                call_now(pair, self.given_loop)
         return self._look_after()
 
     cdef int fed(self, Buffer buf) except -1:
@@ -237,13 +235,13 @@ cdef class StreamReader:
             self.given_loop = asyncio.get_running_loop()
         if self.future is None:
             self.future = self.given_loop.create_future()
-        self.future._asyncio_future_blocking = True     # what a future's own __await__() tells the task
-        self.waiting = <PyObject *>call
-        self.wanted = wanted
         self.chain.unpin()
         if self.is_paused:
-            self.is_paused = False
             self.transport.resume_reading()
+            self.is_paused = False
+        self.future._asyncio_future_blocking = True     # what a future's own __await__() tells the task
+        self.waiting = <PyObject *>call                 # last, when nothing can fail any more
+        self.wanted = wanted
         call.is_waiting = True
         return self.future
 

@@ -111,6 +111,8 @@ class StreamWriter(WriterCore):
         except BaseException as exc:
             if self.transport.is_closing():  # asyncio's TLS layer tells nobody of an end during the handshake
                 self.protocol.lose(exc if isinstance(exc, Exception) else None)
+            else:
+                self.protocol.is_over_tls = False
             raise
         if secured is None:
             raise ConnectionResetError("Connection lost")

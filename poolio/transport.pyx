@@ -143,9 +143,11 @@ cdef class StreamTransport(Endpoint):
     cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
         """What was received, as bytes; the room it came into is free for the next read."""
         try:
-            return poolio_new_bytes(room, size)
+            data = poolio_new_bytes(room, size)
         finally:
             self.slab.claim(0, size, 0)
+        self.slab.look_after_timer()
+        return data
 
     cdef int _hand_over(self, Buffer buf) except -1:
         """To a protocol in C, which enters the contexts that it needs."""
@@ -288,12 +290,13 @@ cdef class StreamTransport(Endpoint):
         """Send several pieces in order, gathered."""
         cdef PyObject *current = self.reactor.current
         cdef bint has_begun = False
+        cdef list pieces = list(list_of_data)              # what this raises is the caller's
         if self.state & (ENDS | LOST | SENDS_FILE):
             self._refuse_write("writelines", b"")      # once, however many there are
             return
         self.reactor.current = <PyObject *>self
         try:
-            for data in list_of_data:
+            for data in pieces:
                 self.write_data(data)
                 has_begun = True
                 if self.state & LOST:                      # just now: the rest has nowhere to go

@@ -18,4 +18,4 @@ cdef int make_awaitable(kind) except -1
 cdef object ready(object value)
 
 cdef tuple take_callback(object future)
-cdef int call_now(tuple pair, object loop, Awaitable call) except -1
+cdef int call_now(tuple pair, object loop) except -1

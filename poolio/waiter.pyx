@@ -41,6 +41,8 @@ class _NoLoop:
         return False
 
 
+# Of all awaitables, since the beginning.
+cdef long long steps = 0
 # What a task is called with by call_now(), in place of the future that it waits for: done, with None as its result.
 cdef object _done = asyncio.Future(loop=_NoLoop())
 _done.set_result(None)
@@ -60,9 +62,10 @@ cdef tuple take_callback(future):
     return <tuple>pair
 
 
-cdef int call_now(tuple pair, loop, Awaitable call) except -1:
-    """Let the task that has awaited the call go on in its context, as if what it waits for were done."""
+cdef int call_now(tuple pair, loop) except -1:
+    """Let the task go on in its context, as if what it waits for were done."""
     cdef PyObject *result
+    cdef long long before = steps
     callback, context = pair
     try:
         PyContext_Enter(<PyObject *>context)
@@ -72,20 +75,20 @@ cdef int call_now(tuple pair, loop, Awaitable call) except -1:
     result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>_done)
     PyContext_Exit(<PyObject *>context)
     if result == NULL:
-        return _not_called(pair, loop, call)
+        return _not_called(pair, loop, steps != before)
     Py_DECREF(<object>result)
     return 0
 
 
-cdef int _not_called(tuple pair, loop, Awaitable call) except -1:
+cdef int _not_called(tuple pair, loop, bint was_entered) except -1:
     """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn.
 
-    Or there was no memory to enter it. Then the call has not been asked to proceed, and nobody else wakes the task.
+    Or there was no memory to enter it: then nothing has been asked to proceed, and nobody else wakes the task.
     """
     try:
         poolio_raise_again()
     except MemoryError:
-        if not call.is_waiting or call.still_waits():
+        if was_entered:
             raise
         loop.call_soon(pair[0], _done, context=pair[1])
     except RuntimeError:
@@ -156,6 +159,8 @@ cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
         raise RuntimeError("cannot reuse already awaited coroutine")
     if awaitable.is_waiting and awaitable.still_waits():
         raise RuntimeError("coroutine is being awaited already")
+    global steps
+    steps += 1
     awaitable.is_started = True
     awaitable.is_finished = True            # also by what proceed() may raise
     awaitable.is_waiting = False

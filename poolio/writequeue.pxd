@@ -16,7 +16,9 @@ cdef struct Piece:
     PyObject *owner
     Allocation *allocation
     Py_ssize_t held             # bytes that this hold was counted with
-    Py_ssize_t room             # free bytes behind it: the owner is `bytes` of the queue's own, a block
+    # of a block, whose owner is the queue's own: `bytes`, or a Buffer that this store wipes
+    Py_ssize_t room             # free bytes behind it; 0: no block, or a full one
+    PyObject *wiped_by          # NULL: nobody
     Piece *following
 
 cdef struct WriteQueue:

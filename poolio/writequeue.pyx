@@ -8,10 +8,14 @@ a list of spare ones, so an idle connection holds none, and a long queue is no a
 
 What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own, each twice as large
 as the one before it in a run of them: water marks count bytes, and a peer that asks for many small answers and reads
-none makes the queue as large as they say, not fifty times as large.
+none makes the queue as large as they say, not fifty times as large. What a pool with on_release wipes at its end goes into
+blocks that it wipes, too.
+
+A hold that ends may be a pool's last, and its end may run other people's code, which writes, or aborts: so holds end when
+nothing of the queue is in hand any more.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -19,7 +23,8 @@ from libc.errno cimport EAGAIN
 from libc.string cimport memcpy
 
 from poolio.allocation cimport Allocation, drop_hold
-from poolio.slab cimport SlabStore
+from poolio.buffer cimport Buffer, new_own_buffer
+from poolio.slab cimport ON_RELEASE, SlabStore
 
 cdef extern from "_faults.h":
     bint poolio_armed()
@@ -71,31 +76,27 @@ cdef Piece *new_piece() except NULL:
     return piece
 
 
-cdef void _drop_first(WriteQueue *queue) noexcept:
-    cdef Piece *piece = queue.first
-    queue.first = piece.following
-    queue.size -= piece.length
-    if queue.block == piece:
-        queue.block = NULL
-    _end_piece(piece)
-
-
-cdef void _end_piece(Piece *piece) noexcept:
-    """It is in no queue any more."""
+cdef void _end_pieces(Piece *piece) noexcept:
+    """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue, or clears it."""
     global spare, spare_count
-    cdef PyObject *owner = piece.owner
-    cdef Allocation *allocation = piece.allocation
-    cdef Py_ssize_t held = piece.held
-    if spare_count < SPARE_PIECES:
-        piece.following = spare
-        spare = piece
-        spare_count += 1
-    else:
-        PyMem_Free(piece)
-    if allocation != NULL:
-        drop_hold(allocation, held)
-    else:
-        Py_DECREF(<object>owner)
+    cdef Piece *following
+    cdef PyObject *owner
+    cdef Allocation *allocation
+    cdef Py_ssize_t held
+    while piece != NULL:
+        following = piece.following
+        owner, allocation, held = piece.owner, piece.allocation, piece.held
+        if spare_count < SPARE_PIECES:
+            piece.following = spare
+            spare = piece
+            spare_count += 1
+        else:
+            PyMem_Free(piece)
+        if allocation != NULL:
+            drop_hold(allocation, held)
+        else:
+            Py_DECREF(<object>owner)
+        piece = following
 
 
 cdef int send_queue(WriteQueue *queue, int fd) noexcept:
@@ -104,8 +105,8 @@ cdef int send_queue(WriteQueue *queue, int fd) noexcept:
         return _send_gathered(queue, fd)
     cdef Py_ssize_t sent = poolio_send(fd, piece.data, <size_t>piece.length)
     if sent == piece.length:
-        _drop_first(queue)
-        return 0
+        clear_queue(queue)
+        return 0 if queue.first == NULL else _send_gathered(queue, fd)      # written while it ended
     return _fell_short(queue, sent)
 
 
@@ -138,40 +139,53 @@ cdef int _fell_short(WriteQueue *queue, Py_ssize_t sent) noexcept:
 
 
 cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
-    while sent > 0:
-        if sent < queue.first.length:
-            queue.first.data += sent
-            queue.first.length -= sent
-            queue.size -= sent
-            return
-        sent -= queue.first.length
-        _drop_first(queue)
+    cdef Piece *done = queue.first
+    cdef Piece *last_done = NULL
+    cdef Piece *piece = done
+    queue.size -= sent
+    while piece != NULL and sent >= piece.length:
+        sent -= piece.length
+        if queue.block == piece:
+            queue.block = NULL
+        last_done = piece
+        piece = piece.following
+    queue.first = piece
+    if sent > 0:
+        piece.data += sent
+        piece.length -= sent
+    if last_done != NULL:
+        last_done.following = NULL
+        _end_pieces(done)
 
 
 cdef void unpin(WriteQueue *queue) noexcept:
+    cdef Piece *done = NULL
     cdef Piece *before = NULL
     cdef Piece *piece = queue.first
     while piece != NULL:
-        before = _unpin_behind(queue, before, piece)
+        before = _unpin_behind(queue, before, piece, &done)
         piece = before.following
+    _end_pieces(done)
 
 
 cdef void unpin_last(WriteQueue *queue) noexcept:
+    cdef Piece *done = NULL
     cdef Piece *block = queue.block
-    _unpin_behind(queue, block if block != NULL and block.following == queue.last else NULL, queue.last)
+    _unpin_behind(queue, block if block != NULL and block.following == queue.last else NULL, queue.last, &done)
+    _end_pieces(done)
 
 
-cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece) noexcept:
+cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece, Piece **done) noexcept:
     """Move it into the room of the piece before it, or into a block, or leave it; returns the piece that it is in."""
     cdef Allocation *allocation = piece.allocation
     if piece.length > SMALL_BYTES and (
         allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity
     ):
         return piece
-    if before == NULL or before != queue.block:
-        _move_out(queue, piece, piece.length)
+    if before == NULL or before != queue.block or before.wiped_by != _wiped_by(piece):
+        _move_out(queue, piece, piece.length, done)
     elif before.room < piece.length:
-        _move_out(queue, piece, max(piece.length, min(2 * PyBytes_GET_SIZE(<object>before.owner), LARGEST_BLOCK)))
+        _move_out(queue, piece, max(piece.length, min(2 * (before.length + before.room), LARGEST_BLOCK)), done)
     else:
         memcpy(<char *>before.data + before.length, piece.data, <size_t>piece.length)
         _count_copied(piece)
@@ -180,31 +194,54 @@ cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece) noexce
         before.following = piece.following
         if queue.last == piece:
             queue.last = before
-        _end_piece(piece)
+        piece.following = done[0]
+        done[0] = piece
         return before
     return piece
 
 
-cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity) noexcept:
+cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece **done) noexcept:
     """Into a block of its own, with room behind it."""
-    cdef PyObject *owner = piece.owner
-    cdef Allocation *allocation = piece.allocation
+    cdef Piece *old
+    cdef char *memory
+    cdef PyObject *store = _wiped_by(piece)
     try:
-        block = poolio_new_bytes(NULL, capacity)
+        block = _new_block(store, capacity, &memory)
+        old = new_piece()
     except MemoryError:
         return                  # it stays where it is: no worse than before
-    memcpy(PyBytes_AS_STRING(block), piece.data, <size_t>piece.length)
+    memcpy(memory, piece.data, <size_t>piece.length)
     _count_copied(piece)
+    old[0] = piece[0]           # what it held, to be ended
+    old.following = done[0]
+    done[0] = old
     Py_INCREF(block)
     piece.owner = <PyObject *>block
-    piece.data = PyBytes_AS_STRING(block)
+    piece.wiped_by = store
+    piece.data = memory
     piece.room = capacity - piece.length
     piece.allocation = NULL
     queue.block = piece
-    if allocation != NULL:
-        drop_hold(allocation, piece.held)
-    else:
-        Py_DECREF(<object>owner)
+
+
+cdef object _new_block(PyObject *store, Py_ssize_t capacity, char **memory):
+    """`bytes`, or a Buffer in memory of its own that the store wipes at the end. LIFETIME of memory: the block's."""
+    cdef Buffer buf
+    if store == NULL:
+        block = poolio_new_bytes(NULL, capacity)
+        memory[0] = PyBytes_AS_STRING(block)
+        return block
+    buf = new_own_buffer(<SlabStore>store, capacity, False)
+    memory[0] = buf.data
+    return buf
+
+
+cdef inline PyObject *_wiped_by(Piece *piece) noexcept:
+    """The store that wipes this at its end; NULL: nobody."""
+    cdef Allocation *allocation = piece.allocation
+    if allocation == NULL or (<SlabStore>allocation.store).zeroing_mode != ON_RELEASE:
+        return NULL
+    return allocation.store
 
 
 cdef inline void _count_copied(Piece *piece) noexcept:
@@ -225,8 +262,10 @@ cdef Py_ssize_t held_from(WriteQueue *queue, SlabStore store) noexcept:
 
 
 cdef void clear_queue(WriteQueue *queue) noexcept:
-    while queue.first != NULL:
-        _drop_first(queue)
+    cdef Piece *done = queue.first
+    queue.first = queue.last = queue.block = NULL
+    queue.size = 0
+    _end_pieces(done)
 
 
 cdef bint is_sound(WriteQueue *queue) noexcept:
