@@ -11,6 +11,7 @@ asyncio's selector loop makes transports in two places and accepts in a third. W
 """
 
 import asyncio
+import sys
 import threading
 from asyncio import sslproto
 from collections.abc import Coroutine
@@ -29,6 +30,8 @@ __all__ = ["BorrowedLoop", "EventLoop", "new_event_loop", "run"]
 
 T = TypeVar("T")
 
+# Sockets that other processes serve too: no server here removes their files. A worker puts its own in.
+shared_sockets: set[Any] = set()
 
 _thread = threading.local()
 
@@ -111,6 +114,13 @@ class Wires(asyncio.SelectorEventLoop):
         if secured is not None:  # it is None if the connection was lost just now
             share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
         return secured
+
+    async def create_unix_server(
+        self, protocol_factory: Any, path: Any = None, *, sock: Any = None, **options: Any,
+    ) -> asyncio.Server:
+        if sock in shared_sockets and sys.version_info >= (3, 13):
+            options["cleanup_socket"] = False
+        return await super().create_unix_server(protocol_factory, path, sock=sock, **options)
 
     def _start_serving(  # type: ignore
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, ssl_handshake_timeout=None,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolio.binding import refuse_new, until_queues_are_empty
+from poolio.loop import shared_sockets
 
 __all__ = ["CLOSED", "FAILED", "READY", "Worker"]
 
@@ -52,6 +53,7 @@ class Worker:
         self.manager: Any = None  # what the app has returned; None until it is entered
 
     def run(self) -> int:
+        shared_sockets.update(self.sockets)
         try:
             with asyncio.Runner(loop_factory=self.loop_factory) as runner:
                 runner.run(self._main())

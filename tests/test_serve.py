@@ -466,6 +466,40 @@ async def several(tcp, other, unix):
             assert path.exists()
 
 
+def pid_behind(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(str(path))
+        return greeting_of(client)
+
+
+@pytest.mark.parametrize(("create", "loop_factory"), [
+    ("poolio", "poolio.new_event_loop"), ("asyncio.get_running_loop()", "poolio.new_event_loop"),
+    ("poolio", "asyncio.new_event_loop"), ("poolio", "uvloop.new_event_loop"),
+])
+@pytest.mark.parametrize("is_given", (False, True))
+def test_unix_socket_is_reachable_after_sighup(create, loop_factory, is_given, tmp_path):
+    path = tmp_path / "socket"
+    program = f"""
+import uvloop
+async def app(sock):
+    return await {create}.create_unix_server(Answer, sock=sock)
+address = "unix:{path}"
+if {is_given}:
+    address = socket.socket(socket.AF_UNIX)
+    address.bind("{path}")
+poolio.serve(app, address, workers=2, on_ready=ready, loop_factory={loop_factory})
+"""
+    with Serving(program) as server:
+        server.ready()
+        before = {int(pid) for pid in server.until_logged(r"\((\d+)\) starts", 2)}
+        server.signal(signal.SIGHUP)
+        server.until_logged("ended with status 0", 2)
+        assert pid_behind(path) not in before
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert path.exists() is is_given
+
+
 def test_flow_of_datagrams_stays_with_its_slot_when_a_worker_is_replaced():
     datagrams = """
 class Tell(poolio.DatagramProtocol):
