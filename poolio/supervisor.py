@@ -185,6 +185,9 @@ class Slot:
         self.deaths = 0  # in a row, each at once
         self.fill_at: float | None = None
 
+    def is_starting(self) -> bool:
+        return self.successor is not None or (self.worker is not None and not self.worker.is_ready)
+
     def next_delay(self, child: Child) -> float:
         """Seconds until the next one may start, after this one has died."""
         if time.monotonic() - child.since >= STABLE_SECONDS:
@@ -315,6 +318,7 @@ class Supervisor:
             self._told(child)
         for child in list(self.children):
             self._reap(child)
+        self._roll()
         self._keep_time()
         if self.is_stopping and all(child.has_closed for child in self.children):
             for slot in self.slots:
@@ -336,7 +340,6 @@ class Supervisor:
         elif number == signal.SIGHUP and self.is_started and not self.is_stopping:
             logger.info("SIGHUP: replacing the workers one by one")
             self.rolling = list(self.slots)
-            self._roll()
 
     def _told(self, child: Child) -> None:
         slot = child.slot
@@ -344,7 +347,6 @@ class Supervisor:
             before, slot.worker, slot.successor = slot.worker, child, None
             if before is not None:
                 before.stop(self.grace)
-            self._roll()
         elif child is slot.worker and child.has_closed and not self.is_stopping:
             # somebody else has told it to stop: nobody serves its queue now
             child.stop(self.grace)
@@ -387,11 +389,12 @@ class Supervisor:
         elif not self.is_started:
             self.failure = child, how
             self._stop(0)
+        elif slot.worker is not None:
+            logger.error("%s died, its successor starts already: %s", child, how)
         else:
             delay = slot.next_delay(child)
             logger.error("%s died, the next one in %g s: %s", child, delay, how)
-            if slot.worker is None:
-                slot.fill_at = time.monotonic() + delay
+            slot.fill_at = time.monotonic() + delay
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -407,8 +410,8 @@ class Supervisor:
     # Replacing and ending
 
     def _roll(self) -> None:
-        """Start the next successor, when no other one is under way."""
-        while self.rolling and not any(slot.successor for slot in self.slots):
+        """Start the next successor, when no other one is under way, nor one that has lost its predecessor."""
+        while self.rolling and not any(slot.is_starting() for slot in self.slots):
             slot = self.rolling.pop(0)
             if slot.worker is None:
                 slot.fill_at = time.monotonic()

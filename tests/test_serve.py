@@ -407,6 +407,37 @@ def test_successor_that_does_not_start_leaves_the_workers_in_place(tmp_path):
         assert server.end(signal.SIGTERM)[0] == 0
 
 
+STARTS_LATER = """
+import pathlib
+async def starts_later(sock):
+    while pathlib.Path(sys.argv[1]).exists():
+        await asyncio.sleep(0.01)
+    return await app(sock)
+"""
+
+
+@pytest.mark.parametrize(("number", "what"), [
+    (signal.SIGKILL, "died, its successor starts already: killed by SIGKILL"), (signal.SIGTERM, "ended with status 0"),
+])
+def test_worker_that_ends_while_its_successor_starts_does_not_stop_the_replacing(number, what, tmp_path):
+    marker = tmp_path / "marker"
+    with Serving(STARTS_LATER + serve(3, app="starts_later"), str(marker)) as server:
+        port = server.port()
+        before = workers_of(port, 3)
+        marker.touch()
+        server.signal(signal.SIGHUP)
+        server.until_logged("starts", 4)
+        (first,) = {int(pid) for pid in server.until_logged(r"worker 0 \((\d+)\) starts")} & set(before)
+        os.kill(first, number)
+        server.until_logged(what)
+        marker.unlink()
+        server.until_logged("ended with status 0", 3 if number == signal.SIGTERM else 2)
+        assert not set(before) & set(workers_of(port, 3))
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert "the next one" not in server.log
+    assert len(re.findall("starts$", server.log, re.M)) == 6
+
+
 def test_worker_that_somebody_else_stops_is_replaced_while_it_drains():
     with Serving(serve(1)) as server:
         port = server.port()
