@@ -242,10 +242,9 @@ class Supervisor:
     # Forking
 
     def _fork(self, slot: Slot) -> Child:
+        _flush()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        sys.stdout.flush()
-        sys.stderr.flush()
         # In between, a signal to the child would ring the parent's bell.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -283,8 +282,7 @@ class Supervisor:
                     if sock not in slot.sockets:
                         sock.close()
             status = self.make_worker(slot, self.alive, writing).run()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
         finally:
             os._exit(status)
 
@@ -442,6 +440,14 @@ def _end(sockets: Sequence[socket.socket]) -> None:
         if isinstance(sock, BoundSocket):
             refuse_new(sock)
             sock.close()
+
+
+def _flush() -> None:
+    """So that nothing is printed by two processes; where nobody takes it, that is not our concern."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as with the descriptor closed at the start
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
 
 
 @contextlib.contextmanager

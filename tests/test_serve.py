@@ -328,6 +328,33 @@ os.fork = third_fails
         assert server.end(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.parametrize("stdout", [
+    "None", "open(writing, 'w')", "open(1, 'w', closefd=False); sys.stdout.close()",
+], ids=("none", "broken", "closed"))
+def test_worker_is_replaced_whatever_has_become_of_stdout(stdout):
+    program = f"""
+def on_ready(sock):
+    ready(sock)
+    reading, writing = os.pipe()
+    os.close(reading)
+    sys.stdout = {stdout}
+    if sys.stdout and not sys.stdout.closed:
+        sys.stdout.write("nobody reads this")
+poolio.serve(app, "127.0.0.1:0", workers=1, on_ready=on_ready)
+os._exit(0)
+"""
+    with Serving(program) as server:
+        port = server.port()
+        pids = [*workers_of(port, 1)]
+        for number in (1, 2):
+            os.kill(pids[-1], signal.SIGKILL)
+            server.until_logged("died", number)
+            pids += workers_of(port, 1)
+        assert len(set(pids)) == 3
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert "cannot start" not in server.log
+
+
 # Starting, dying
 
 def test_worker_that_fails_at_start_ends_it_with_its_error_shown_once():
