@@ -397,6 +397,24 @@ async def slow(sock):
         assert server.end(signal.SIGTERM) == (0, "undone\nserved\n")
 
 
+def test_worker_that_is_ready_after_the_end_has_begun_is_not_announced():
+    late = """
+@contextlib.asynccontextmanager
+async def late(sock):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    os.kill(os.getppid(), signal.SIGTERM)
+    signal.sigwait([signal.SIGTERM])  # the parent says that it is over
+    async with await app(sock):
+        print("enters", flush=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)  # for the loop to see, when it runs again
+        yield
+"""
+    with Serving(late + serve(1, app="late")) as server:
+        assert server.end() == (0, "enters\nserved\n")
+    assert "1 workers serve" not in server.log
+
+
 DIES_LATER = """
 import pathlib
 async def dies_later(sock):
