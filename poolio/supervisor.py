@@ -14,7 +14,8 @@ others of its group, but only with `net.ipv4.tcp_migrate_req`, which is off.) Th
 share of the new connections waits.
 
 When all is to end, the kernel is told to begin no more connections, workers accept what is left and say so, and only
-then does the parent close its sockets.
+then does the parent close its sockets. A slot that is empty just then gets a worker once more, and one that is not
+ready yet may become so; if it fails, or dies before it has accepted all, what waits in its queue is reset.
 """
 
 import asyncio
@@ -161,10 +162,17 @@ class Child:
 
     def stop(self, seconds: float) -> None:
         """Let it end; who has not by then is killed."""
+        self.tell()
+        self.stop_when_ready(seconds)
+
+    def stop_when_ready(self, seconds: float) -> None:
+        """The same, but it is told only when it can accept what waits in its queue."""
+        self.kill_at = time.monotonic() + seconds + KILL_SECONDS
+
+    def tell(self) -> None:
         if not self.was_told:
             self.was_told = True
             os.kill(self.pid, signal.SIGTERM)
-        self.kill_at = time.monotonic() + seconds + KILL_SECONDS
 
     def how_it_ended(self, status: int) -> str:
         if self.reason is not None:
@@ -341,11 +349,14 @@ class Supervisor:
 
     def _told(self, child: Child) -> None:
         slot = child.slot
-        if child is slot.successor and child.is_ready:
+        if self.is_stopping:
+            if child.is_ready:
+                child.tell()
+        elif child is slot.successor and child.is_ready:
             before, slot.worker, slot.successor = slot.worker, child, None
             if before is not None:
                 before.stop(self.grace)
-        elif child is slot.worker and child.has_closed and not self.is_stopping:
+        elif child is slot.worker and child.has_closed:
             # somebody else has told it to stop: nobody serves its queue now
             child.stop(self.grace)
             slot.worker, slot.successor = slot.successor, None
@@ -420,11 +431,17 @@ class Supervisor:
         self.is_stopping = True
         self.rolling = []
         for slot in self.slots:
-            slot.fill_at = None
             for sock in slot.sockets:
                 refuse_new(sock)
+        for slot in self.slots:
+            if slot.worker is None and self.is_started:
+                self._fill(slot)
+            slot.fill_at = None
         for child in self.children:
-            child.stop(seconds)
+            if self.is_started and child is child.slot.worker and not child.is_ready:
+                child.stop_when_ready(seconds)
+            else:
+                child.stop(seconds)
 
     def _kill_all(self) -> None:
         for child in self.children:

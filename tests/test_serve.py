@@ -28,6 +28,22 @@ import poolio
 
 pytestmark = pytest.mark.skipif(not OURS, reason="many workers need Linux, and poolio's own loop needs epoll")
 
+DIES_LATER = """
+import pathlib
+async def dies_later(sock):
+    if pathlib.Path(sys.argv[1]).exists():
+        os._exit(3)
+    return await app(sock)
+"""
+
+STARTS_LATER = """
+import pathlib
+async def starts_later(sock):
+    while pathlib.Path(sys.argv[1]).exists():
+        await asyncio.sleep(0.01)
+    return await app(sock)
+"""
+
 
 def serve(workers=2, address="127.0.0.1:0", grace=30, app="app"):
     return f'poolio.serve({app}, "{address}", workers={workers}, grace={grace}, on_ready=ready)\nprint("served")\n'
@@ -307,6 +323,50 @@ def test_connections_in_the_queue_at_sigterm_are_served():
     assert answered == {pid}
 
 
+def test_queue_of_a_slot_that_waits_for_its_next_worker_at_sigterm_is_served(tmp_path):
+    marker = tmp_path / "marker"
+    program = f"poolio.supervisor.FIRST_DELAY = poolio.supervisor.MAX_DELAY = 600\n{DIES_LATER}"
+    with Serving(program + serve(1, app="dies_later"), str(marker)) as server:
+        port = server.port()
+        (pid,) = workers_of(port, 1)
+        marker.touch()
+        os.kill(pid, signal.SIGKILL)
+        server.until_logged("the next one in 600 s")
+        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
+            marker.unlink()
+            server.signal(signal.SIGTERM)
+            assert greeting_of(client) != pid
+        assert server.end() == (0, "served\n")
+
+
+def test_queue_of_a_slot_whose_next_worker_starts_at_sigterm_is_served(tmp_path):
+    marker = tmp_path / "marker"
+    with Serving(STARTS_LATER + serve(1, app="starts_later"), str(marker)) as server:
+        port = server.port()
+        (pid,) = workers_of(port, 1)
+        marker.touch()
+        os.kill(pid, signal.SIGKILL)
+        server.until_logged("starts", 2)
+        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
+            server.signal(signal.SIGTERM)
+            server.until_logged("no new connections")
+            marker.unlink()
+            assert greeting_of(client) != pid
+        assert server.end() == (0, "served\n")
+
+
+def test_next_worker_that_does_not_become_ready_after_sigterm_is_killed_at_the_deadline(tmp_path):
+    marker = tmp_path / "marker"
+    program = f"poolio.supervisor.KILL_SECONDS = 0.1\n{STARTS_LATER}"
+    with Serving(program + serve(1, app="starts_later", grace=0), str(marker)) as server:
+        (pid,) = workers_of(server.port(), 1)
+        marker.touch()
+        os.kill(pid, signal.SIGKILL)
+        server.until_logged("starts", 2)
+        assert server.end(signal.SIGTERM) == (0, "served\n")
+    assert "has not ended in time: killed" in server.log
+
+
 def test_parent_that_cannot_fork_tries_again():
     program = """
 poolio.supervisor.MAX_DELAY = 0.1
@@ -415,15 +475,6 @@ async def late(sock):
     assert "1 workers serve" not in server.log
 
 
-DIES_LATER = """
-import pathlib
-async def dies_later(sock):
-    if pathlib.Path(sys.argv[1]).exists():
-        os._exit(3)
-    return await app(sock)
-"""
-
-
 def test_worker_that_dies_again_and_again_is_waited_for_longer_each_time(tmp_path):
     marker = tmp_path / "marker"
     with Serving(DIES_LATER + serve(2, app="dies_later"), str(marker)) as server:
@@ -450,15 +501,6 @@ def test_successor_that_does_not_start_leaves_the_workers_in_place(tmp_path):
         server.until_logged("did not start, so those before it stay: ended with status 3")
         assert workers_of(port, 2) == before
         assert server.end(signal.SIGTERM)[0] == 0
-
-
-STARTS_LATER = """
-import pathlib
-async def starts_later(sock):
-    while pathlib.Path(sys.argv[1]).exists():
-        await asyncio.sleep(0.01)
-    return await app(sock)
-"""
 
 
 @pytest.mark.parametrize(("number", "what"), [
