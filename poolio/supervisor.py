@@ -375,6 +375,7 @@ class Supervisor:
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if pid == 0:
             return
+        child.was_told = True  # its process id may be somebody else's by now
         child.read()
         self._told(child)
         if child.reports != -1:

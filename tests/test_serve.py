@@ -540,6 +540,30 @@ def test_worker_that_somebody_else_stops_is_replaced_while_it_drains():
     assert "died" not in server.log
 
 
+def test_worker_that_somebody_else_stops_may_have_ended_before_the_parent_looks(tmp_path):
+    slow_parent = """
+waitpid = os.waitpid
+def waits(pid, options):
+    if os.path.exists(sys.argv[1]):
+        os.unlink(sys.argv[1])
+        print("looks", flush=True)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return waitpid(pid, options)
+os.waitpid = waits
+"""
+    marker = tmp_path / "marker"
+    with Serving(slow_parent + serve(1), str(marker)) as server:
+        port = server.port()
+        (pid,) = workers_of(port, 1)
+        marker.touch()
+        server.signal(signal.SIGCHLD)
+        assert server.process.stdout.readline() == b"looks\n"
+        os.kill(pid, signal.SIGTERM)
+        server.until_logged(rf"\({pid}\): ended with status 0")
+        assert workers_of(port, 1) != [pid]
+        assert server.end(signal.SIGTERM) == (0, "served\n")
+
+
 def test_error_at_the_end_of_a_worker_is_logged():
     bad_end = """
 @contextlib.asynccontextmanager
