@@ -68,7 +68,8 @@ def serve(
     grace         seconds that connections have to end by themselves when a worker stops; then they are cut
     backlog       connections that may wait to be accepted, for each worker
     loop_factory  makes a worker's loop
-    on_ready      called here with a socket for each address, when all workers serve
+    on_ready      called here with a socket for each address, when all workers serve; what it raises ends them as
+                  SIGTERM does, and is raised then
 
     SIGTERM and SIGINT end it, a second one at once. SIGHUP replaces one worker after the other, losing no connection.
     A worker that dies is replaced at once; one that dies again within 10 seconds after a delay of 0.1 s, doubled each
@@ -220,6 +221,7 @@ class Supervisor:
         self.is_started = False
         self.is_stopping = False
         self.failure: tuple[Child, str] | None = None
+        self.error: BaseException | None = None  # of on_ready
 
     def run(self) -> None:
         self.alive, self.alive_here = os.pipe()
@@ -240,6 +242,8 @@ class Supervisor:
             self.button.close()
         if self.failure is not None:
             self._raise(*self.failure)
+        if self.error is not None:
+            raise self.error
 
     def _raise(self, child: Child, how: str) -> None:
         error = RuntimeError(f"worker {child.slot.number} of {len(self.slots)} failed to start: {how.splitlines()[-1]}")
@@ -368,8 +372,14 @@ class Supervisor:
     def _started(self) -> None:
         self.is_started = True
         logger.info("%d workers serve", len(self.slots))
-        if self.on_ready is not None:
+        if self.on_ready is None:
+            return
+        try:
             self.on_ready(*self.slots[0].sockets)
+        except BaseException as exc:
+            self.error = exc
+            self._stop(self.grace)
+            logger.error("on_ready() failed: no new connections, %g s for the others: %r", self.grace, exc)
 
     def _reap(self, child: Child) -> None:
         pid, status = os.waitpid(child.pid, os.WNOHANG)

@@ -457,6 +457,34 @@ async def slow(sock):
         assert server.end(signal.SIGTERM) == (0, "undone\nserved\n")
 
 
+def test_error_of_on_ready_lets_the_workers_end_and_is_raised():
+    program = """
+@contextlib.asynccontextmanager
+async def tidy(sock):
+    async with await app(sock):
+        yield
+    print("undone", flush=True)
+
+def on_ready(sock):
+    global client
+    client = socket.create_connection(sock.getsockname())
+    ready(sock)
+    sys.exit("no such user")
+
+try:
+    poolio.serve(tidy, "127.0.0.1:0", workers=2, on_ready=on_ready)
+finally:
+    print("raises", flush=True)
+"""
+    with Serving(program) as server:
+        port = server.port()
+        server.until_logged(r"on_ready\(\) failed: no new connections, 30 s for the others: SystemExit\('no such user'\)")
+        server.until_logged("ended with status 0")  # the one that the parent is not connected to
+        eventually(lambda: is_free(port))
+        assert server.end(signal.SIGTERM) == (1, "undone\nraises\n")
+    assert "SIGTERM again: ended at once" in server.log and "\nno such user\n" in server.log
+
+
 def test_worker_that_is_ready_after_the_end_has_begun_is_not_announced():
     late = """
 @contextlib.asynccontextmanager
