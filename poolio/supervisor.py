@@ -366,7 +366,7 @@ class Supervisor:
             slot.worker, slot.successor = slot.successor, None
             if slot.worker is None:
                 self._fill(slot)
-        if not self.is_started and not self.is_stopping and all(slot.worker and slot.worker.is_ready for slot in self.slots):
+        elif not self.is_started and all(slot.worker and slot.worker.is_ready for slot in self.slots):
             self._started()
 
     def _started(self) -> None:
