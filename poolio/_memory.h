@@ -1,6 +1,5 @@
 /* Owns what slabs need from the platform: map, unmap, wipe, poison, and a clock.
-   Knows no Python. Included by the .pyx files of the memory floor only, so that other people's
-   extensions can cimport poolio's .pxd files without this header.
+   Knows no Python. Included by .pyx files and _faults.h, by no .pxd that other people cimport.
 
    map    zeroed memory from the system, at least 64-byte aligned; NULL when there is none
    seconds  of a clock that never goes back

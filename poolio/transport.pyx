@@ -282,7 +282,8 @@ cdef class StreamTransport(Endpoint):
         """Send a Buffer or bytes-like object, what it holds now; never blocks.
 
         `bytes`, views of `bytes`, and Buffers (frozen from here on) are sent without a copy; you may release a Buffer
-        at once. What the kernel does not take is queued, above high water the protocol's pause_writing() is called.
+        at once. What the kernel does not take is queued, small pieces together in memory of the queue's own; above high
+        water the protocol's pause_writing() is called.
         """
         self.write_data(data)
 

@@ -1,6 +1,7 @@
 """Listener: bursts, servers that stop meanwhile, and a system that is short of descriptors."""
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import resource
@@ -11,7 +12,9 @@ import textwrap
 
 import pytest
 from test_transport import Recorder, own_transports
-from wires import eventually, net, run
+from wires import OURS, eventually, net, run
+
+import poolio
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -178,3 +181,47 @@ def test_out_of_descriptors_pauses_the_accepting_only(kind):
     done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(OUT_OF_DESCRIPTORS), kind],
                           capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "all were accepted\n", ""), os.linesep + done.stderr
+
+
+@pytest.mark.skipif("poolio" not in OURS, reason="poolio's own loop needs epoll")
+def test_out_of_descriptors_and_no_memory_for_the_timer_it_accepts_again():
+    class Short(poolio.EventLoop):
+        def call_later(self, delay, callback, *arguments, context=None):
+            if callback.__name__ == "_go_on" and not failed:
+                failed.append(callback)
+                raise MemoryError
+            return super().call_later(delay, callback, *arguments, context=context)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        server = await loop.create_server(Served, "127.0.0.1", 0)
+        client = socket.socket()
+        client.setblocking(False)
+        last = os.open(os.devnull, os.O_RDONLY)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))
+        try:
+            with contextlib.suppress(BlockingIOError):
+                client.connect(server.sockets[0].getsockname())
+            await eventually(lambda: failed)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            os.close(last)
+        client.setblocking(True)
+        client.settimeout(20)
+        protocol = await served
+        client.close()
+        await protocol.ended
+        server.close()
+        await server.wait_closed()
+
+    class Served(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            served.set_result(self)
+
+    failed = []
+    with asyncio.Runner(loop_factory=Short) as runner:
+        served = runner.get_loop().create_future()
+        runner.run(asyncio.wait_for(main(), 30))

@@ -29,7 +29,7 @@ from figures import count_descriptors, heap_bytes, list_descriptors, resident_by
 from plan import DATAGRAM_WIRES, POOLS, WIRES, Planner
 from session import BufferSession, Greeter
 from stream import Stream
-from terms import Faults, tell
+from terms import SHUTDOWN_SECONDS, Faults, tell
 from wire import server_context_of
 
 import poolio
@@ -203,7 +203,8 @@ class House:
             return
         with contextlib.suppress(OSError if wire == "tcp6" else ()):        # there may be no IPv6
             context = self.context if wire == "tls" else None
-            self.servers.append(await self.net.create_server(factory, HOSTS[wire], 0, backlog=BACKLOG, ssl=context))
+            tls = {} if context is None else {"ssl": context, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
+            self.servers.append(await self.net.create_server(factory, HOSTS[wire], 0, backlog=BACKLOG, **tls))
             sock = self.servers[-1].sockets[0]
             self.addresses[name] = sock.family, sock.getsockname()[:2]
 

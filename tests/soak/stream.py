@@ -13,7 +13,7 @@ import contextlib
 from audited import SoakError, stream_of
 from plan import BYTES, KEEPS, REST, ROOM, UPSTREAM, End
 from session import BufferSession, BytesSession, RoomSession
-from terms import HEADER, WAITS, Literal
+from terms import HEADER, SHUTDOWN_SECONDS, WAITS, Literal
 from writing import cuts
 
 import poolio
@@ -77,7 +77,8 @@ class Stream:
 
     async def start_tls(self):
         try:
-            await self.writer.start_tls(self.house.context, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            await self.writer.start_tls(self.house.context, ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                                        ssl_shutdown_timeout=SHUTDOWN_SECONDS)
         except ENDS:
             self.is_given_away = True                   # asyncio's TLS tells nobody that the connection is lost
             self.transport.abort()

@@ -21,6 +21,7 @@ REPORTED = 12                   # faults of a process that are told; the others 
 HEADER = struct.Struct("<QQB")  # number of the session, of its opening, and which of its connections this is
 POSITION = struct.Struct("<Q")  # to a sink: where it begins; to a greeted one: 2 * size, and 1 if all of it comes
 DATAGRAM = struct.Struct("<QQIB")       # number, opening, which of its datagrams, which part of the answer
+SHUTDOWN_SECONDS = 120          # of TLS: slow readers on a loaded machine take longer than asyncio's 30
 WAITS = b"!"                    # the server is ready for the handshake of TLS
 
 
