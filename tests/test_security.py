@@ -12,7 +12,7 @@ from asyncio import constants
 
 import pytest
 from pairs import on
-from test_security_memory import sent_and_never_answered, shrink_kernel_buffers
+from test_security_memory import sending, shrink_kernel_buffers
 from test_transport import linked
 from wires import OURS, eventually
 
@@ -144,8 +144,8 @@ async def test_example_servers_stop_reading_from_who_does_not_read(name):
     with peer:
         shrink_kernel_buffers(protocol.transport, peer)
         data = message * ((32 << 20) // len(message))
-        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, data)
-        await eventually(lambda: not protocol.transport.is_reading())
+        async with sending(peer, data):
+            await eventually(lambda: not protocol.transport.is_reading())
         assert protocol.transport.get_write_buffer_size() <= 1 << 20
         protocol.transport.abort()
     sys.modules.pop(module.__name__, None)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import select
 import socket
 import tracemalloc
 
@@ -37,18 +38,37 @@ class Keeper(PooledRecorder):
         self.kept.append(buf)
 
 
-def sent_and_never_answered(peer, data):
-    peer.settimeout(0.2)
-    with contextlib.suppress(TimeoutError):
-        peer.sendall(data)
+@contextlib.asynccontextmanager
+async def sending(peer, data):
+    """Within, the peer sends this, as fast as it is read; at the end it gives up."""
+    peer.setblocking(False)
+    task = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(peer, data))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+def fill(peer, data):
+    """How much of this the kernel takes while nobody reads."""
+    peer.setblocking(False)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < len(data):
+            sent += peer.send(data[sent:])
+    return sent
 
 
 @contextlib.asynccontextmanager
 async def hog(wire, pool):
-    """The reader of a connection whose peer has sent 900 KB that nobody reads; it is paused at 600 KB."""
+    """The reader of a connection whose peer sends 900 KB that nobody reads; it is paused at 600 KB."""
     if wire == "tcp":
         protocol, peer = await linked(lambda: poolio.StreamProtocol(limit=300_000, pool=pool))
-        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, BLOCK[:900_000])
+        async with sending(peer, BLOCK[:900_000]):
+            await eventually(lambda: len(protocol.reader.chain) > 600_000)
         yield protocol.reader
         peer.close()
         return
@@ -58,7 +78,7 @@ async def hog(wire, pool):
     _, writer = await poolio.open_connection(
         *server.sockets[0].getsockname(), ssl=CLIENT_TLS, server_hostname="localhost")
     writer.write(BLOCK[:900_000])
-    await eventually(lambda: made)
+    await eventually(lambda: made and len(made[0][0].chain) > 600_000)
     yield made[0][0]
     writer.transport.abort()
     made[0][1].transport.abort()
@@ -74,7 +94,6 @@ def test_pool_at_its_limit_a_paused_hog_is_closed_and_no_innocent_one(wire, make
     async def main():
         no_more_errors([])
         async with hog(wire, pool) as reader:
-            await eventually(lambda: len(reader.chain) > 600_000)
             await turns(20)
             held = []
             with contextlib.suppress(poolio.PoolExhausted):
@@ -150,9 +169,10 @@ async def test_small_answers_that_a_peer_does_not_read_cost_little_more_than_the
     """Water marks count bytes. As pieces of their own, 85,000 answers of 2 bytes would cost 8 MB."""
     protocol, peer = await linked(Answering)
     shrink_kernel_buffers(protocol.transport, peer)
+    data = b"\1x" * (1 << 20)
     with peer, traced() as growth:
-        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, b"\1x" * (1 << 20))
-        await eventually(lambda: not protocol.transport.is_reading())
+        async with sending(peer, data):
+            await eventually(lambda: not protocol.transport.is_reading())
         queued = protocol.transport.get_write_buffer_size()
         assert queued > 20_000
         protocol.transport.check()
@@ -261,22 +281,26 @@ async def test_tls_reader_that_never_reads_keeps_two_high_water_marks():
 @on(*OURS)
 async def test_tls_handshakes_that_stop_in_the_middle_cost_16_kib_each():
     """As far as Python's allocators know; asyncio's own transports take 256 KiB for each."""
-    server = await net().create_server(poolio.Protocol, "127.0.0.1", 0, ssl=SERVER_TLS)
+    made = []
+    server = await poolio.create_server(
+        lambda: made.append(poolio.Protocol()) or made[-1], "127.0.0.1", 0, ssl=SERVER_TLS)
     address = server.sockets[0].getsockname()
     peers = [socket.create_connection(address)]         # the first one makes what all share
     peers[0].sendall(b"\x16\x03\x01\x02\x00\x01")
+    await eventually(lambda: made)
     await turns(20)
     with traced() as growth:
         for _ in range(50):
             peers.append(socket.create_connection(address))
             peers[-1].sendall(b"\x16\x03\x01\x02\x00\x01")      # of a hello of 512 bytes, six
             await turns(5)
-        await eventually(lambda: len(server._clients) == 51 if hasattr(server, "_clients") else True)
+        await eventually(lambda: len(made) == 51)
+        await turns(20)
         assert growth() < 50 * 16_384 + (1 << 20)
     for peer in peers:
         peer.close()
     server.close()
-    server.abort_clients() if hasattr(server, "abort_clients") else None
+    server.abort_clients()
     await turns(20)
 
 
@@ -287,8 +311,8 @@ async def test_stream_that_is_never_read_keeps_twice_its_limit_and_a_read(make_p
     pool = make_pool()
     protocol, peer = await linked(lambda: poolio.StreamProtocol(pool=pool))
     with peer:
-        await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, BLOCK)
-        await eventually(lambda: not protocol.transport.is_reading())
+        async with sending(peer, BLOCK):
+            await eventually(lambda: not protocol.transport.is_reading())
         assert 2 * 65_536 < len(protocol.reader.chain) <= 2 * 65_536 + 262_144
         assert pool.statistics().reserved_bytes <= 4 * 262_144
         protocol.transport.abort()
@@ -347,8 +371,10 @@ async def test_flood_of_one_connection_leaves_others_a_read_for_each_of_its_own(
             protocol, peer = await linked(Noting)
             stack.enter_context(peer)
             protocol.transport.pause_reading()
-            await asyncio.get_running_loop().run_in_executor(None, sent_and_never_answered, peer, data)
+            assert fill(peer, data) >= min(len(data), 300_000)      # the flood is more than a read
             protocols.append(protocol)
+        sockets = [protocol.transport.get_extra_info("socket") for protocol in protocols]
+        await eventually(lambda: len(select.select(sockets, [], [], 0)[0]) == 6)
         for protocol in protocols:
             protocol.transport.resume_reading()
         await eventually(lambda: len({protocol for protocol, _ in order}) == 6)
