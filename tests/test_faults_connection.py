@@ -307,8 +307,8 @@ async def plain_pair(pool):
 
 
 @on(*OURS)
-async def test_stream_server_peers_reset_at_random_moments_the_others_are_served(make_pool):
-    """Each third peer resets: before it has sent, in a message, and with an answer that it has not read."""
+async def test_stream_server_some_peers_reset_the_others_are_served(make_pool):
+    """Three of ten peers reset: before they have sent, in a message, or with answers that they have not read."""
     watch = Watch()
     ended = []
 
@@ -354,7 +354,7 @@ async def test_stream_server_peers_reset_at_random_moments_the_others_are_served
 
 @every_combination
 def test_peer_sends_one_byte_at_a_time(kind, loop_name, make_pool):
-    """Every byte is read alone. No slab is kept for each, and what waits for more is small."""
+    """No slab is kept for each, and what waits for more is small."""
     pool = make_pool(slab_size=65_536)
     message = (len(FRAME[:300]).to_bytes(4, "big") + FRAME[:300]) * 3
 
@@ -362,12 +362,10 @@ def test_peer_sends_one_byte_at_a_time(kind, loop_name, make_pool):
         watch = Watch()
         factory = factory_of(kind, pool)
         protocol, peer = await linked(factory)
-        reads = 0
         with peer:
             for byte in message:
                 peer.send(bytes([byte]))
                 await asyncio.sleep(0)
-                reads += 1
                 assert pool.statistics().reserved_bytes <= 3 * 65_536
             await eventually(lambda: len(protocol.received) >= (900 if kind == "framed" else len(message)))
             assert protocol.received == (FRAME[:300] * 3 if kind == "framed" else message)

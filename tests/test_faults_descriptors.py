@@ -131,11 +131,21 @@ STREAMS = """
 
 OPENING = """
     async def main(loop, net):
-        server = await net.create_server(Echo, "127.0.0.1", 0)
+        gone = asyncio.Event()
+
+        class Ending(Echo):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                gone.set()
+
+        server = await net.create_server(Ending, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
+        quiet = used()
         warm = await net.create_connection(asyncio.Protocol, *address)
         warm[0].close()
-        await asyncio.sleep(0.05)
+        await gone.wait()
+        while used() > quiet:
+            await asyncio.sleep(0)
         for attempt in range(3):
             before = used()
             leave(0)
