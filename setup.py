@@ -3,7 +3,7 @@
 POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts; allocations fail on request
 POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
 POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse (see `make test-portable`)
-POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin
+POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin; allocations fail on request, too
 POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs tell libFuzzer where they were; needs CC=clang
                         (see `make fuzz`)
 unset                   the release build

@@ -1,9 +1,10 @@
 /* Owns the asking for memory while poolio works: the heap, objects, the system; and its failing on request.
    Included by every .pyx that asks. Always with the GIL.
 
-   In checked builds (POOLIO_BUILD=debug, sanitize) the allocations are counted, and poolio.slab.fail_allocations() lets
-   some of them fail, so that tests can walk through every one of a scenario. Meanwhile nothing comes from the lists of
-   spare structs, which would hide most. In all other builds these are the plain calls. */
+   In the builds for tests (POOLIO_BUILD=debug, sanitize, coverage) the allocations are counted, and
+   poolio.slab.fail_allocations() lets some of them fail, so that tests can walk through every one of a scenario.
+   Meanwhile nothing comes from the lists of spare structs, which would hide most. In all other builds these are the
+   plain calls. */
 
 #ifndef POOLIO_FAULTS_H
 #define POOLIO_FAULTS_H

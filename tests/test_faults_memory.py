@@ -1,8 +1,8 @@
 """Memory that runs out: pools at max_bytes, and every single allocation of a scenario failing once.
 
-In builds whose allocations fail on request (poolio.slab.HAS_FAULTS: debug, sanitize) a scenario runs with the first
-allocation failing, the second, and so on until none fails; once alone, and once with all that follow it until the
-scenario stands still. CPython's own allocations fail one by one during a single pass of the reactor.
+In builds whose allocations fail on request (poolio.slab.HAS_FAULTS: debug, sanitize, coverage) a scenario runs with
+the first allocation failing, the second, and so on until none fails; once alone, and once with all that follow it until
+the scenario stands still. CPython's own allocations fail one by one during a single pass of the reactor.
 
 What holds: a MemoryError (PoolExhausted is one) is heard by somebody, or the reading pauses. Either all bytes arrive,
 or the connection ends with that error, and what has arrived is the beginning of what was sent.
