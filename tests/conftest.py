@@ -35,6 +35,15 @@ def pool(request, make_pool):
 
 
 @pytest.fixture
+def default_pool_is_left_as_it_was():
+    """In what it has allocated; for files whose tests use it: pytestmark = pytest.mark.usefixtures(...)."""
+    before = poolio.default_pool().statistics().live_bytes
+    yield
+    gc.collect()
+    assert poolio.default_pool().statistics().live_bytes <= before
+
+
+@pytest.fixture
 def class_capacities():
     """What each size class reserves: four steps to each doubling, from a quarter of a slab to 16 slabs."""
     def of(slab_size):

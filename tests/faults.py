@@ -12,7 +12,7 @@ import socket
 import struct
 
 import pytest
-from test_transport import Recorder, linked
+from pairs import Recorder
 from wires import BLOCK, OURS, eventually
 
 import poolio
@@ -155,9 +155,3 @@ class Watch:
             assert protocol.calls[-1] == "lost"
         assert self.errors() == list(errors)
         await eventually(lambda: gc.collect() is not None and descriptors() <= self.before)
-
-
-__all__ = [
-    "BROKEN", "FRAME", "KINDS", "MESSAGE", "WHOLE", "Watch", "descriptors", "every_combination", "factory_of",
-    "half_close", "linked", "peer_reads", "read_to_the_end", "reset",
-]

@@ -1,4 +1,5 @@
-"""Two connected streams, poolio's or asyncio's, and decorators that run an async test on the loops of wires.
+"""Two connected ends: streams, poolio's or asyncio's, or a protocol that notes what it is told and the plain socket of
+its peer; and decorators that run an async test on the loops of wires.
 
 What asyncio promises too runs over ENDS: asyncio's own streams run the same test, so the test is right about asyncio.
 """
@@ -6,9 +7,10 @@ What asyncio promises too runs over ENDS: asyncio's own streams run the same tes
 import asyncio
 import contextlib
 import inspect
+import socket
 
 import pytest
-from wires import LOOPS, net, run
+from wires import LOOPS, OURS, net, run
 
 import poolio
 
@@ -16,6 +18,7 @@ LIMIT = 65536
 # (whose streams, which loop): poolio's on every loop's own transports and on poolio's
 ENDS = [("asyncio", name) for name in ("asyncio", "uvloop", "poolio") if name in LOOPS]
 ENDS += [("poolio", name) for name in LOOPS]
+own_transports = pytest.mark.parametrize("loop_name", OURS)
 
 
 def on(*loop_names):
@@ -92,6 +95,75 @@ async def closed(writer):
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+class Recorder(asyncio.Protocol):
+    """Keeps what it is told: `calls`, the bytes in `received`; `ended` is done at connection_lost()."""
+
+    def __init__(self):
+        self.calls = []
+        self.received = bytearray()
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.calls.append("made")
+
+    def data_received(self, data):
+        self.received += data
+
+    def eof_received(self):
+        self.calls.append("eof")
+
+    def pause_writing(self):
+        self.calls.append("pause")
+
+    def resume_writing(self):
+        self.calls.append("resume")
+
+    def connection_lost(self, exc):
+        self.calls.append("lost")
+        self.ended.set_result(exc)
+
+
+class PooledRecorder(Recorder, poolio.Protocol):
+    def connection_made(self, transport):
+        Recorder.connection_made(self, transport)
+
+
+async def linked(factory=Recorder, **options):
+    """A protocol on a transport, and the plain socket of its peer."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=8)
+    with listener:
+        loop = asyncio.get_running_loop()
+        accepting = loop.run_in_executor(None, listener.accept)
+        _, protocol = await net().create_connection(factory, *listener.getsockname()[:2], **options)
+        peer, _ = await accepting
+    peer.settimeout(20)
+    return protocol, peer
+
+
+async def received_by(peer, size=None):
+    """`size` bytes, or all until the end."""
+    def read():
+        got = bytearray()
+        while size is None or len(got) < size:
+            data = peer.recv(1 << 16 if size is None else size - len(got))
+            if not data:
+                break
+            got += data
+        return bytes(got)
+    return await asyncio.get_running_loop().run_in_executor(None, read)
+
+
+async def connect_socket(factory, sock):
+    """A transport on a connected socket of any kind."""
+    protocol = factory()
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    transport = poolio.transport.open_transport(poolio.reactor.reactor_of(loop), sock, protocol, ready)
+    await ready
+    return transport, protocol
 
 
 async def turns(count=3):

@@ -11,9 +11,8 @@ import socket
 import warnings
 
 import pytest
-from faults import FRAME, KINDS, WHOLE, Watch, descriptors, factory_of, half_close, linked, peer_reads, read_to_the_end
-from pairs import on, pair, turns
-from test_transport import Recorder
+from faults import FRAME, KINDS, WHOLE, Watch, descriptors, factory_of, half_close, peer_reads, read_to_the_end
+from pairs import Recorder, linked, on, pair, turns
 from wires import BLOCK, LOOPS, OURS, OWN_TRANSPORTS, _own_transports, eventually, net, run
 
 import poolio

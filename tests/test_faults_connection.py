@@ -18,12 +18,10 @@ from faults import (
     every_combination,
     factory_of,
     half_close,
-    linked,
     peer_reads,
     reset,
 )
-from pairs import on, pair, turns
-from test_transport import received_by
+from pairs import linked, on, pair, received_by, turns
 from wires import BLOCK, OURS, eventually, net, run
 
 import poolio

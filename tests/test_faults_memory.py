@@ -17,9 +17,8 @@ import sys
 import pytest
 from endpoints import Batches, endpoint
 from endpoints import Recorder as DatagramRecorder
-from faults import CODEC, FRAME, WHOLE, Watch, descriptors, factory_of, half_close, linked
-from pairs import on, turns
-from test_transport import PooledRecorder
+from faults import CODEC, FRAME, WHOLE, Watch, descriptors, factory_of, half_close
+from pairs import PooledRecorder, linked, on, turns
 from wires import BLOCK, OURS, eventually, net, run
 
 import poolio

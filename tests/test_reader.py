@@ -15,6 +15,7 @@ from wires import BLOCK, LOOPS, OURS, eventually, run
 
 import poolio
 
+pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 every_reader = pytest.mark.parametrize("kind", (asyncio.StreamReader, poolio.StreamReader), ids=("asyncio", "poolio"))
 several_separators = pytest.mark.parametrize("kind", (
     pytest.param(asyncio.StreamReader, id="asyncio", marks=pytest.mark.skipif(
@@ -42,14 +43,6 @@ FOR_MORE = {
 }
 every_wait = pytest.mark.parametrize("call", {**AT_ONCE, **FOR_MORE}.values(), ids=[*AT_ONCE, *FOR_MORE])
 every_long_wait = pytest.mark.parametrize("call", FOR_MORE.values(), ids=[*FOR_MORE])
-
-
-@pytest.fixture(autouse=True)
-def default_pool_is_left_as_it_was():
-    before = poolio.default_pool().statistics().live_bytes
-    yield
-    gc.collect()
-    assert poolio.default_pool().statistics().live_bytes <= before
 
 
 def fed(kind, *pieces, **options):

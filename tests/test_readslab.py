@@ -8,7 +8,7 @@ import weakref
 import pytest
 from endpoints import batches_into, contents, plain
 from memory import address_of, look
-from test_transport import PooledRecorder, connect_socket, no_more_errors
+from pairs import PooledRecorder, collect_errors, connect_socket, turns
 from wires import OURS, eventually
 
 import poolio
@@ -140,11 +140,6 @@ class Jumping(asyncio.SelectorEventLoop):
         return super().time() + self.ahead
 
 
-async def turns(count=3):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 def burst(protocol, pool):
     """Ten slabs' worth of received data, then none of it."""
     for _ in range(40):
@@ -236,7 +231,7 @@ def test_timer_of_a_closed_loop_keeps_neither_loop_nor_pool():
 
 async def waiting_for_memory(pool, count):
     """Protocols that wait for a pool without memory, and what keeps it."""
-    no_more_errors([])
+    collect_errors()
     held = [pool.alloc_unsafe(1000) for _ in range(4)]
     protocols, peers = [], []
     for _ in range(count):

@@ -11,9 +11,8 @@ import sys
 from asyncio import constants
 
 import pytest
-from pairs import on
+from pairs import linked, on
 from test_security_memory import sending, shrink_kernel_buffers
-from test_transport import linked
 from wires import OURS, eventually
 
 import poolio

@@ -10,8 +10,7 @@ import tracemalloc
 
 import pytest
 from endpoints import Batches, endpoint, own_endpoints, plain
-from pairs import on, pair, turns
-from test_transport import PooledRecorder, linked, no_more_errors, received_by
+from pairs import PooledRecorder, collect_errors, linked, on, pair, received_by, turns
 from wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 import poolio
@@ -92,7 +91,7 @@ def test_pool_at_its_limit_a_paused_hog_is_closed_and_no_innocent_one(wire, make
     pool = make_pool(slab_size=SLAB, max_bytes=1 << 20)
 
     async def main():
-        no_more_errors([])
+        collect_errors()
         async with hog(wire, pool) as reader:
             await turns(20)
             held = []

@@ -4,8 +4,7 @@ import asyncio
 import pickle
 
 import pytest
-from pairs import on
-from test_transport import PooledRecorder, linked, received_by
+from pairs import PooledRecorder, linked, on, received_by
 from wires import OURS, eventually
 
 import poolio

@@ -31,16 +31,9 @@ from wires import closed as checkers_closed
 
 import poolio
 
+pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 BOTH_STREAMS = pytest.mark.parametrize("streams", (asyncio, poolio), ids=("asyncio", "poolio"))
 PLAIN_LOOPS = tuple(name for name in LOOPS if name not in ("poolio-on-asyncio", "poolio-on-uvloop"))
-
-
-@pytest.fixture(autouse=True)
-def default_pool_is_left_as_it_was():
-    before = poolio.default_pool().statistics().live_bytes
-    yield
-    gc.collect()
-    assert poolio.default_pool().statistics().live_bytes <= before
 
 
 async def echo_line(reader, writer):

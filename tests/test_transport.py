@@ -12,77 +12,13 @@ import socket
 import warnings
 
 import pytest
+from pairs import PooledRecorder, Recorder, collect_errors, connect_socket, linked, own_transports, received_by
 from wires import BLOCK, OURS, eventually, net, run
 
 import poolio
 
 every_transport = pytest.mark.parametrize("loop_name", ("asyncio", *OURS))
-own_transports = pytest.mark.parametrize("loop_name", OURS)
 variable = contextvars.ContextVar("variable", default="unset")
-
-
-class Recorder(asyncio.Protocol):
-    """Keeps what it is told: `calls`, the bytes in `received`; `ended` is done at connection_lost()."""
-
-    def __init__(self):
-        self.calls = []
-        self.received = bytearray()
-        self.ended = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.calls.append("made")
-
-    def data_received(self, data):
-        self.received += data
-
-    def eof_received(self):
-        self.calls.append("eof")
-
-    def pause_writing(self):
-        self.calls.append("pause")
-
-    def resume_writing(self):
-        self.calls.append("resume")
-
-    def connection_lost(self, exc):
-        self.calls.append("lost")
-        self.ended.set_result(exc)
-
-
-class PooledRecorder(Recorder, poolio.Protocol):
-    def connection_made(self, transport):
-        Recorder.connection_made(self, transport)
-
-
-async def linked(factory=Recorder, **options):
-    """A protocol on a transport, and the plain socket of its peer."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=8)
-    with listener:
-        loop = asyncio.get_running_loop()
-        accepting = loop.run_in_executor(None, listener.accept)
-        _, protocol = await net().create_connection(factory, *listener.getsockname()[:2], **options)
-        peer, _ = await accepting
-    peer.settimeout(20)
-    return protocol, peer
-
-
-async def received_by(peer, size=None):
-    """`size` bytes, or all until the end."""
-    def read():
-        got = bytearray()
-        while size is None or len(got) < size:
-            data = peer.recv(1 << 16 if size is None else size - len(got))
-            if not data:
-                break
-            got += data
-        return bytes(got)
-    return await asyncio.get_running_loop().run_in_executor(None, read)
-
-
-def no_more_errors(handled):
-    """Collect what the exception handler is given."""
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: handled.append(context))
 
 
 # --- what it is ---------------------------------------------------------------------------------------------
@@ -256,8 +192,7 @@ def test_buffered_protocol_bad_room_closes_and_is_reported(loop_name, room):
             return room
 
     async def main():
-        handled = []
-        no_more_errors(handled)
+        handled = collect_errors()
         protocol, peer = await linked(BadBuffered)
         with peer:
             peer.sendall(b"x")
@@ -441,8 +376,7 @@ def test_write_eof_sends_the_queue_first_and_reads_on(loop_name):
 @pytest.mark.parametrize("ending", ("close", "abort", "raise", "write_eof"))
 def test_writes_inside_a_callback_arrive_before_its_end(loop_name, ending, factory):
     async def main():
-        handled = []
-        no_more_errors(handled)
+        handled = collect_errors()
 
         class Ending(factory):
             def data_received(self, data):
@@ -489,16 +423,6 @@ def test_writes_inside_a_callback_leave_in_one_segment(loop_name):
             transport.close()
             assert await protocol.ended is None
     run(loop_name, main)
-
-
-async def connect_socket(factory, sock):
-    """A transport on a connected socket of any kind."""
-    protocol = factory()
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    transport = poolio.transport.open_transport(poolio.reactor.reactor_of(loop), sock, protocol, ready)
-    await ready
-    return transport, protocol
 
 
 @own_transports
@@ -788,8 +712,7 @@ def test_many_small_pieces_are_gathered_beyond_the_kernels_limit(loop_name):
 @pytest.mark.parametrize("method", ("connection_made", "data_received", "eof_received"))
 def test_failing_callback_closes_this_connection_and_is_reported(loop_name, method):
     async def main():
-        handled = []
-        no_more_errors(handled)
+        handled = collect_errors()
 
         def fail(self, *arguments):
             raise ZeroDivisionError(method)
@@ -829,8 +752,7 @@ def test_failing_callback_closes_this_connection_and_is_reported(loop_name, meth
 @pytest.mark.parametrize("method", ("pause_writing", "resume_writing"))
 def test_failing_flow_control_callback_is_reported_only(loop_name, method):
     async def main():
-        handled = []
-        no_more_errors(handled)
+        handled = collect_errors()
 
         class Failing(Recorder):
             pass
@@ -1042,8 +964,7 @@ def test_pool_held_by_unread_answers_the_one_with_most_is_closed(loop_name, make
     pool = make_pool(slab_size=65_536, max_bytes=1 << 20)
 
     async def main():
-        handled = []
-        no_more_errors(handled)
+        handled = collect_errors()
 
         class Echoing(PooledRecorder):
             def __init__(self):

@@ -16,17 +16,10 @@ from wires import BLOCK, LOOPS, OURS, eventually, run
 
 import poolio
 
+pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 HEADER = 4
 IN_BLOCK = 4096 - HEADER        # what the first block of a FrameBuilder holds behind the header
 BOTH = ("asyncio", *OURS[:1])   # a transport that is not poolio's, and one that is
-
-
-@pytest.fixture(autouse=True)
-def default_pool_is_left_as_it_was():
-    before = poolio.default_pool().statistics().live_bytes
-    yield
-    gc.collect()
-    assert poolio.default_pool().statistics().live_bytes <= before
 
 
 def reset_at_close(writer):
