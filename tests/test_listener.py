@@ -11,7 +11,7 @@ import sys
 import textwrap
 
 import pytest
-from test_transport import Recorder, own_transports
+from pairs import Recorder, own_transports
 from wires import OURS, eventually, net, run
 
 import poolio

@@ -10,7 +10,7 @@ import textwrap
 import threading
 
 import pytest
-from test_transport import Recorder, linked
+from pairs import Recorder, linked
 from wires import BLOCK, CLIENT_TLS, SERVER_TLS, eventually
 
 import poolio

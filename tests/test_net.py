@@ -6,7 +6,7 @@ import os
 import socket
 
 import pytest
-from test_transport import Recorder, own_transports, received_by
+from pairs import Recorder, own_transports, received_by
 from wires import BLOCK, CLIENT_TLS, SERVER_TLS, eventually, run
 
 import poolio

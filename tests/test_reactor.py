@@ -10,7 +10,7 @@ import sys
 import textwrap
 
 import pytest
-from test_transport import Recorder, connect_socket, linked, own_transports
+from pairs import Recorder, connect_socket, linked, own_transports
 from wires import BLOCK, eventually, net, run
 
 import poolio
