@@ -5,8 +5,7 @@ import errno
 import gc
 
 import pytest
-from pairs import turns
-from test_transport import PooledRecorder, Recorder, linked
+from pairs import PooledRecorder, Recorder, linked, turns
 from wires import OURS, eventually, run
 
 import poolio

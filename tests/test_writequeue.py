@@ -7,7 +7,7 @@ import sys
 import weakref
 
 import pytest
-from test_transport import PooledRecorder, linked, received_by
+from pairs import PooledRecorder, linked, received_by
 from test_zeroing import places_of
 from wires import OURS, eventually, run
 
