@@ -1,7 +1,9 @@
-/* What both load generators need: failing, time, the server's CPU clock, a core of their own. PROGRAM is defined before.
+/* What the load generators need: failing, time, the server's CPU clock, a core of their own. PROGRAM is defined before.
 
-   The server's CPU time comes from perf's task clock of its process; where that is not permitted, from
-   /proc/PID/schedstat, which moves in steps of 4 ms. */
+   The server's CPU time is that of its process's main thread (harness.py looks whether there is more), from perf's task
+   clock. Where that is not permitted, or with POOLIO_NO_PERF, it comes from /proc/PID/schedstat, which moves in steps of
+   4 ms while the server runs: windows are then at least COARSE_WINDOW_MS long, and at least COARSE_WINDOWS are taken,
+   whatever SECONDS says. */
 
 #ifndef POOLIO_BENCH_H
 #define POOLIO_BENCH_H
@@ -25,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_WINDOWS = 65536 };
+enum { MAX_WINDOWS = 65536, COARSE_WINDOW_MS = 400, COARSE_WINDOWS = 3 };
 
 static void fail(const char *what)
 {
@@ -58,6 +60,9 @@ static int open_task_clock(pid_t pid)
     attr.type = PERF_TYPE_SOFTWARE;
     attr.size = sizeof attr;
     attr.config = PERF_COUNT_SW_TASK_CLOCK;
+#ifdef POOLIO_NO_PERF
+    return -1;
+#endif
     fd = (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, 0);
     if (fd < 0) {
         attr.exclude_kernel = 1;
@@ -82,6 +87,23 @@ static uint64_t cpu_ns(int perf_fd, pid_t pid)
         fail("cannot read the server's CPU time");
     fclose(file);
     return value;
+}
+
+static const char *clock_name(int perf_fd)
+{
+    return perf_fd >= 0 ? "perf task clock" : "schedstat";
+}
+
+static void suit_the_clock(int perf_fd, double *seconds, double *window_ms)
+{
+    double least;
+    if (perf_fd >= 0)
+        return;
+    if (*window_ms < COARSE_WINDOW_MS)
+        *window_ms = COARSE_WINDOW_MS;
+    least = COARSE_WINDOWS * *window_ms / 1e3;
+    if (*seconds < least)
+        *seconds = least;
 }
 
 static void pin_to_last_core(void)

@@ -362,15 +362,16 @@ static void run_window(uint64_t length, pid_t pid)
         } while (now_ns() < end);
 }
 
-/* The server sleeps when its clock is read, or is about to: /proc/PID/schedstat is as good here. */
 static void measure(double seconds, pid_t pid, double window_ms)
 {
     static uint64_t window_count[MAX_WINDOWS], window_cpu[MAX_WINDOWS];
-    uint64_t window = (uint64_t)(window_ms * 1e6), drops = drops_so_far(), end, cpu, last_cpu, last_count;
+    uint64_t window, drops = drops_so_far(), end, cpu, last_cpu, last_count;
     int perf_fd = open_task_clock(pid), count = 0, i;
     Answer answer = ask();
     if (answer.count)
         fail("the server has received something before");
+    suit_the_clock(perf_fd, &seconds, &window_ms);
+    window = (uint64_t)(window_ms * 1e6);
     for (end = now_ns() + (uint64_t)(WARM_UP * 1e9); now_ns() < end; answer = ask())
         run_window(window, pid);
     last_cpu = cpu_ns(perf_fd, pid);
@@ -387,7 +388,7 @@ static void measure(double seconds, pid_t pid, double window_ms)
     }
     check(&answer, drops_so_far() - drops);
     printf("{\"clock\": \"%s\", \"sent\": %lu, \"received\": %lu, \"resent\": %lu, \"segments\": %zu, \"windows\": [",
-           perf_fd >= 0 ? "perf task clock" : "schedstat", sent, answer.count, resent, segments);
+           clock_name(perf_fd), sent, answer.count, resent, segments);
     for (i = 0; i < count; i++)
         printf("%s[%lu, %lu]", i ? ", " : "", window_count[i], window_cpu[i]);
     printf("]}\n");

@@ -6,10 +6,9 @@
                                                                  the end of standard input
 
    It never sleeps (epoll_wait with timeout 0), so that the server's core is always asked for more. Messages start at
-   changing places of a random block, so stale or misplaced bytes are seen. The server's CPU time is read every window
-   from perf's task clock of its process; where that is not permitted, from /proc/PID/schedstat, which moves in steps
-   of 4 ms, so windows are then at least 400 ms. Ends after SECONDS plus a grace, whatever the server does. A wrong byte
-   or an early close ends it with a message and status 1.
+   changing places of a random block, so stale or misplaced bytes are seen. The server's CPU time is read every window,
+   from the clock that bench.h finds; one window is taken even if it is longer than SECONDS. Ends after SECONDS plus a
+   grace, whatever the server does. A wrong byte or an early close ends it with a message and status 1.
 
    Compiled with POOLIO_TLS all of this goes over TLS: wire.h. */
 
@@ -204,14 +203,13 @@ static void measure(double seconds, pid_t pid, double window_ms)
     int perf_fd = open_task_clock(pid), count = 0, i;
     static uint64_t window_messages[MAX_WINDOWS], window_cpu[MAX_WINDOWS];
     uint64_t window, start, end, due, cpu, last_cpu, last_messages = 0;
-    if (perf_fd < 0 && window_ms < 400)
-        window_ms = 400;
+    suit_the_clock(perf_fd, &seconds, &window_ms);
     window = (uint64_t)(window_ms * 1e6);
     counting = 1;
     last_cpu = cpu_ns(perf_fd, pid);
     start = now_ns();
     end = start + (uint64_t)(seconds * 1e9);
-    for (due = start + window; due <= end && count < MAX_WINDOWS; due += window) {
+    for (due = start + window; (due <= end || !count) && count < MAX_WINDOWS; due += window) {
         while (now_ns() < due)
             turn();
         cpu = cpu_ns(perf_fd, pid);
@@ -223,7 +221,7 @@ static void measure(double seconds, pid_t pid, double window_ms)
     end = now_ns();
     printf("{\"messages\": %lu, \"seconds\": %.6f, \"clock\": \"%s\", \"p50_us\": %.2f, \"p99_us\": %.2f, "
            "\"wire\": \"%s\", \"windows\": [",
-           last_messages, (double)(end - start) / 1e9, perf_fd >= 0 ? "perf task clock" : "schedstat",
+           last_messages, (double)(end - start) / 1e9, clock_name(perf_fd),
            percentile_us(0.5), percentile_us(0.99), WIRE);
     for (i = 0; i < count; i++)
         printf("%s[%lu, %lu]", i ? ", " : "", window_messages[i], window_cpu[i]);
