@@ -3,8 +3,9 @@
 A row's figure in a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms: the cores of
 shared machines change speed within a second, and the quantile repeats where the mean does not. Windows are joined until
 each holds enough to mean something, as the work on a message may fall into an earlier window than its last byte; if not
-even one such window fits into the time, the figure is the mean. The server is a fresh process every time (a cold heap
-warms itself when connections close). The rounds, their order and their failures are session.py's.
+even one such window fits into the time, the figure is the mean. The clock is that of the server's main thread: a server
+with others that work fails. The server is a fresh process every time (a cold heap warms itself when connections close).
+The rounds, their order and their failures are session.py's.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import poolio
 from benchmarks.machine import C_FLAGS, c_compiler
 
 HERE = pathlib.Path(__file__).parent
@@ -25,6 +27,7 @@ RESULTS = HERE / "results"
 QUANTILE = 0.2
 WINDOW_MS = 20
 DEADLINE_SECONDS = 90  # of what takes some 5
+OTHER_THREADS = 0.02  # of the main thread's CPU time, at most
 ENOUGH_MESSAGES = 10  # in a window, for its CPU time a message to mean something
 
 
@@ -69,16 +72,21 @@ def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Se
     compiler = c_compiler()
     if compiler is None:
         raise Unavailable(f"{name} is a C program: install a C compiler (cc, gcc or clang)")
-    result = subprocess.run([compiler, *C_FLAGS, *flags, "-o", path, source, *libraries],
-                            capture_output=True, text=True)
-    if result.returncode:
-        raise BenchmarkFailed(f"{name} does not compile: {result.stderr}")
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # so that nobody meets one that is half written
+        fresh = pathlib.Path(folder) / path.name
+        result = subprocess.run([compiler, *C_FLAGS, *flags, "-o", fresh, source, *libraries],
+                                capture_output=True, text=True)
+        if result.returncode:
+            raise BenchmarkFailed(f"{name} does not compile: {result.stderr}")
+        fresh.replace(path)
     return path
 
 
 def child_environment() -> dict[str, str]:
-    """Children find this checkout first, and nothing in the current folder."""
-    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """Children find the poolio that this process has, installed or not, this checkout, and nothing in the current
+    folder."""
+    found = pathlib.Path(poolio.__file__).parent.parent
+    paths = [str(found), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
@@ -92,6 +100,24 @@ def output_of_module(name: str, row: str) -> str:
     if done.returncode:
         raise BenchmarkFailed(f"{row}: {done.stderr[-4000:]}")
     return done.stdout
+
+
+def thread_times(pid: int) -> tuple[int, int]:
+    """CPU ns of a process's main thread, and of all its others that are there."""
+    times = {}
+    for path in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended, or this kernel does not say
+            times[path.name] = int((path / "schedstat").read_text().split()[0])
+    main = times.pop(str(pid), 0)
+    return main, sum(times.values())
+
+
+def forget_peak(pid: int) -> None:
+    """VmHWM is from now on what the process takes from now on."""
+    try:
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError as reason:
+        raise Unavailable(f"the peak of what came before cannot be forgotten: {reason}") from None
 
 
 class Server:
@@ -151,7 +177,14 @@ def drive(server: Server, program: pathlib.Path, *arguments: object) -> str:
 
 
 def drive_json(server: Server, program: pathlib.Path, *arguments: object) -> dict[str, Any]:
+    """BenchmarkFailed if other threads than the server's main one have worked: their CPU time is in no clock here."""
+    main, others = thread_times(server.process.pid)
     answer: dict[str, Any] = json.loads(drive(server, program, *arguments))
+    main_now, others_now = thread_times(server.process.pid)
+    share = (others_now - others) / max(1, main_now - main)
+    if share > OTHER_THREADS:
+        raise BenchmarkFailed(f"{server.name}: other threads than its main one took {100 * share:.1f} % of that one's "
+                              "CPU time, and the clock does not count them")
     return answer
 
 
