@@ -105,8 +105,8 @@ def compare(old: Run, new: Run) -> Comparison:
            for record in old.records if record.figure.noise and record.part in measured}
     found = Comparison(warnings(old, new))
     for record in new.records:
+        before = key.pop((record.part, record.kind, record.row, record.figure.name), None)
         if record.figure.noise and not is_its_own_base(new, record):
-            before = key.pop((record.part, record.kind, record.row, record.figure.name), None)
             found.changes.append(change(old, new, before, record))
     found.changes += [change(old, new, before, None) for before in key.values() if not is_its_own_base(old, before)]
     return found
