@@ -14,7 +14,7 @@ from benchmarks import compare as comparing
 from benchmarks import plots
 from benchmarks.parts import Text, text
 from benchmarks.records import Absent, Run, parts_of
-from benchmarks.tables import Cell, Table, number, spread, tables
+from benchmarks.tables import Cell, Table, number, spread, tables, under_no_table
 
 READING = (
     "Each figure is the median over rounds, with the lowest and highest beside it in small print. In each round all "
@@ -57,9 +57,7 @@ class ComparisonView:
 
 def section(run: Run, part: str) -> Section:
     found = tables(run, part)
-    under = [absent for table in found for absent in table.absent]
-    return Section(part, text(part), plots.pictures(run, part), found,
-                   [absent for absent in run.absent if absent.part == part and absent not in under])
+    return Section(part, text(part), plots.pictures(run, part), found, under_no_table(run, part, found))
 
 
 def cell(values: Sequence[float]) -> Cell:

@@ -122,9 +122,19 @@ def matrix(run: Run, part: str, records: list[Record]) -> Table:
             record = found.get((kind, row))
             cells.append(Cell("") if record is None else ratio_cell(run, record))
         table.lines.append(Line(kind, tuple(cells), False))
-    missing = {absent.row: absent for absent in run.absent if absent.part == part}
-    table.absent = list(missing.values())
+    table.absent = list({what_it_says(absent): absent for absent in run.absent if absent.part == part}.values())
     return table
+
+
+def what_it_says(absent: Absent) -> tuple[str, str, bool]:
+    """In a matrix, whose kinds share one table, it stands once."""
+    return absent.row, absent.reason, absent.failed
+
+
+def under_no_table(run: Run, part: str, found: Sequence[Table]) -> list[Absent]:
+    """What is absent and these tables of the part don't say."""
+    said = {what_it_says(absent) for table in found for absent in table.absent}
+    return [absent for absent in run.absent if absent.part == part and what_it_says(absent) not in said]
 
 
 def ratio_cell(run: Run, record: Record) -> Cell:

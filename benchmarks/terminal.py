@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from benchmarks.records import Run, parts_of
 from benchmarks.report import ChangeLine, ComparisonView
-from benchmarks.tables import Table, tables
+from benchmarks.tables import Table, tables, under_no_table
 
 WIDTH = 180  # of what is not a terminal
 OURS = "bold cyan"
@@ -40,12 +40,10 @@ def show(run: Run, part: str, out: rich.console.Console) -> None:
         for absent in table.absent:
             out.print(f"  {absent.row or table.title}: {'failed: ' if absent.failed else 'absent, '}{absent.reason}",
                       markup=False, style="red" if absent.failed else "dim")
-    under = [absent for table in found for absent in table.absent]
-    for absent in run.absent:
-        if absent.part == part and absent not in under:
-            where = ": ".join(filter(None, (part, absent.kind, absent.row)))
-            style = "red" if absent.failed else "yellow"
-            out.print(f"{where}: not measured: {absent.reason}", markup=False, style=style)
+    for absent in under_no_table(run, part, found):
+        where = ": ".join(filter(None, (part, absent.kind, absent.row)))
+        style = "red" if absent.failed else "yellow"
+        out.print(f"{where}: not measured: {absent.reason}", markup=False, style=style)
 
 
 def show_all(run: Run, out: rich.console.Console) -> None:
