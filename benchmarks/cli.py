@@ -28,7 +28,7 @@ from benchmarks import compare, latency, records, report, terminal
 from benchmarks.harness import RESULTS
 from benchmarks.machine import machine, source, versions, why_missing
 from benchmarks.parts import PARTS, part, text
-from benchmarks.records import Run
+from benchmarks.records import Absent, Run
 from benchmarks.session import Options, Session, is_named
 
 
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("--rounds", type=int, metavar="N",
                            help="interleaved rounds (default: the part's own, 1 to 15)")
     measuring.add_argument("--seconds", type=float, metavar="S",
-                           help="a row in a round (default: the part's own, 0.7 or 1)")
+                           help="how long a row is measured in a round (default: the part's own, 0.7 or 1)")
     measuring.add_argument("--seed", type=int, metavar="N", help="of the order of the rows (default: a random one)")
     showing = found.add_argument_group("what is done with it")
     showing.add_argument("--compare", type=pathlib.Path, metavar="OLD.json",
@@ -82,6 +82,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ours.error("--kinds is about one part: name it")
     if args.check and "latency" not in args.parts:
         ours.error("--check is about latency, which is not among the parts")
+    if args.check and not args.source and "latency" in left_out(args):
+        ours.error("--check is about latency, which --quick leaves out unless it is named: bench latency --check")
+    if args.compare and not args.source and args.compare.resolve() == args.json.resolve():
+        ours.error(f"--compare {args.compare} is where this run will be written: copy it, or name another with --json")
     for kind in args.kinds:
         try:
             part(args.parts[0]).rows(kind)
@@ -92,6 +96,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.seed is None:
         args.seed = random.randrange(1 << 32)
     return args
+
+
+def left_out(args: argparse.Namespace) -> list[str]:
+    """A quick run of all parts is without those that have no quick form."""
+    return [name for name in PARTS if not part(name).QUICK] if args.quick and args.parts == list(PARTS) else []
 
 
 def rows_of(args: argparse.Namespace) -> set[str]:
@@ -120,13 +129,15 @@ def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -
     """Shows each part's tables when it is done. Ctrl-C ends it; the kinds that are whole by then are kept."""
     started = time.monotonic()
     options = Options(args.quick, args.rounds, args.seconds, tuple(args.kinds), tuple(args.rows), args.seed)
-    names = [name for name in args.parts if not args.quick or part(name).QUICK or len(args.parts) < len(PARTS)]
+    skipped = left_out(args)
+    names = [name for name in args.parts if name not in skipped]
     run = Run(machine(), versions(), {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "source": source(),
         "command": command,
         "seed": str(args.seed), "kinds and rows": "quick" if args.quick else "all, or those of the command",
         "rounds": str(args.rounds or ("quick" if args.quick else "the part's own")),
         "seconds a row and round": str(args.seconds or ("quick" if args.quick else "the part's own"))})
+    run.absent += [Absent(name, "", "", f"not in a quick run: bench {name}") for name in skipped]
     with rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn(),
@@ -148,6 +159,8 @@ def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -
             if is_interrupted(run):
                 out.print("interrupted: the rest was not measured", style="red")
                 break
+    for name in skipped:
+        terminal.show(run, name, out)
     run.conditions["took"] = f"{time.monotonic() - started:.0f} s"
     return run
 

@@ -103,13 +103,15 @@ def serve_and_measure(name: str) -> list[list[float]]:
     server = loop.run_until_complete(serve())
     port = server.sockets[0].getsockname()[1]
     client = drive(loadgen, port, 4.0)
-    pin_to_first_core()  # the client has taken the last one of those that it was given
-    loop.run_until_complete(asyncio.sleep(0.5))
-    found = [loop.run_until_complete(timers(loop)), loop.run_until_complete(threads(loop)), stops(loop)]
-    if client.poll() is not None:
-        raise BenchmarkFailed(f"{name}: the load ended before the measurement, with status {client.returncode}")
-    client.kill()
-    client.wait()
+    try:
+        pin_to_first_core()  # the client has taken the last one of those that it was given
+        loop.run_until_complete(asyncio.sleep(0.5))
+        found = [loop.run_until_complete(timers(loop)), loop.run_until_complete(threads(loop)), stops(loop)]
+        if client.poll() is not None:
+            raise BenchmarkFailed(f"{name}: the load ended before the measurement, with status {client.returncode}")
+    finally:
+        client.kill()
+        client.communicate()
     server.close()
     loop.run_until_complete(asyncio.sleep(0.1))
     loop.close()

@@ -1,8 +1,8 @@
 """In which order is measured, and what happens to a row that fails? Interleaved rounds, in a newly shuffled order each.
 
-A part is a module with: QUESTION in its docstring's first line; KINDS and QUICK (KINDS and ROWS of `--quick`); ROUNDS,
-SECONDS; figures(kind), rows(kind) (each row and the modules that it needs), title(kind), prepare(), and measured(task),
-which measures one row once and returns a value for each figure. Nothing here knows what is measured.
+A part is a module with: a docstring whose first line is its question; KINDS and QUICK (kinds and rows of `--quick`);
+ROUNDS, SECONDS; figures(kind), rows(kind) (each row and the modules that it needs), title(kind), prepare(), and
+measured(task), which measures one row once and returns a value for each figure. Nothing here knows what is measured.
 
 A row whose modules are not installed is absent, with its reason; so is a part whose prepare() finds something missing.
 A row that fails is left out from then on, and said to have failed; if the row that the others are divided by fails, its
