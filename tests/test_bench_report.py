@@ -1,16 +1,34 @@
 """What `python -m poolio bench` makes of a run: the page, the terminal's tables; and a row or part that is absent."""
 
 import html.parser
+import mmap
+import os
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
+import types
 
 import pytest
 from benchruns import CPU, LIMIT, MACHINE, ROOT, record, run, whole_run
 
 import poolio
-from benchmarks import cli, compare, harness, machine, parts, records, report, session, tables, terminal
+from benchmarks import (
+    cli,
+    compare,
+    harness,
+    instructions,
+    machine,
+    parts,
+    records,
+    report,
+    session,
+    tables,
+    terminal,
+)
 from poolio.slab import BUILD_VARIANT
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -129,6 +147,19 @@ def test_terminal_shows_the_same_tables(capsys):
         assert text in shown
 
 
+def test_row_that_is_absent_from_all_kinds_of_a_matrix_stands_once(capsys):
+    found = whole_run()
+    reasons = [("numpy.empty", "numpy not installed", False)] * 3 + [("bytes", "it broke", True)]
+    found.absent += [records.Absent("allocation", kind, *reason) for kind, reason in zip("abca", reasons, strict=True)]
+    section = report.section(found, "allocation")
+    assert section.absent == []
+    assert [(absent.row, absent.failed) for absent in section.tables[0].absent] == [
+        ("numpy.empty", False), ("bytes", True)]
+    terminal.show(found, "allocation", terminal.console())
+    shown = capsys.readouterr().out
+    assert shown.count("numpy not installed") == 1 and shown.count("it broke") == 1
+
+
 def test_number_keeps_about_three_digits():
     assert [tables.number(value) for value in (0, 0.0123, 0.5, 12.34, 123.4, 12345.6)] == [
         "0", "0.012", "0.50", "12.3", "123", "12,346"]
@@ -236,7 +267,8 @@ def test_kind_that_is_none_is_refused(kind):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["nosuch"], "nosuch"), (["--rounds", "0"], "at least 1, not 0"), (["--seconds", "nan"], "not nan"),
     (["--kinds", "64x64"], "one part"), (["echo", "--kinds", "bulk64"], "bulk64"), (["--rows", "zzz"], "zzz"),
-    (["echo", "--check"], "latency"),
+    (["echo", "--check"], "latency"), (["--quick", "--check"], "latency"),
+    (["--compare", "old.json", "--json", "./old.json"], "old.json"),
 ])
 def test_bad_arguments_are_named(arguments, said, capsys):
     with pytest.raises(SystemExit):
@@ -252,6 +284,15 @@ def test_saved_runs_are_shown_and_compared_without_measuring(tmp_path, capsys):
     assert cli.main(["--from", str(new), "--compare", str(old), "--html", str(page)]) == 1  # as a row of it has failed
     assert "+47.6 %" in capsys.readouterr().out
     assert compare.WORSE in Page(page.read_text()).text
+
+
+def test_quick_run_says_which_parts_it_leaves_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(session.Session, "measure", lambda self, name, part: None)
+    data = tmp_path / "data.json"
+    assert cli.main(["--quick", "--html", str(tmp_path / "page.html"), "--json", str(data)]) == 0
+    assert {absent.part for absent in records.load(data).absent} == {"latency", "instructions"}
+    assert "latency: not measured: not in a quick run" in capsys.readouterr().out
+    assert cli.left_out(cli.parse(["--quick", "--check", "latency"])) == []
 
 
 def test_missing_file_to_compare_with_is_said_before_measuring(tmp_path, capsys):
@@ -275,6 +316,69 @@ def test_cpu_is_the_low_quantile_of_joined_windows():
         harness.cpu_ns([(0, 100)], enough=10)
 
 
+def test_instructions_of_one_connection_are_not_compared():
+    noises = [instructions.figures(kind)[0].noise for kind in ("64x64", "64x1")]
+    assert noises == [instructions.NOISE, 0] and noises[0] <= compare.EXACT
+
+
+def test_children_find_the_poolio_that_is_tested():
+    first, second = harness.child_environment()["PYTHONPATH"].split(os.pathsep)[:2]
+    assert (first, second) == (str(pathlib.Path(poolio.__file__).parent.parent), str(ROOT))
+
+
+NEEDS_PROC = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@NEEDS_PROC
+def test_peak_that_came_before_is_forgotten():
+    def peak_kib():
+        return int(re.search(r"VmHWM:\s*(\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+    with mmap.mmap(-1, 64 << 20) as pages:
+        pages.write(b"x" * len(pages))
+    before = peak_kib()
+    try:
+        harness.forget_peak(os.getpid())
+    except harness.Unavailable as reason:
+        pytest.skip(str(reason))
+    assert peak_kib() < before - (32 << 10)
+
+
+@NEEDS_PROC
+def test_cpu_time_of_other_threads_is_seen():
+    worked, enough = threading.Event(), threading.Event()
+
+    def work():
+        while time.thread_time() < 0.1:
+            pass
+        worked.set()
+        enough.wait()
+
+    _, before = harness.thread_times(os.getpid())
+    if not pathlib.Path("/proc/self/schedstat").exists():
+        pytest.skip("this kernel has no schedstat")
+    thread = threading.Thread(target=work)
+    thread.start()
+    worked.wait()
+    _, after = harness.thread_times(os.getpid())
+    enough.set()
+    thread.join()
+    assert after - before > 50_000_000
+
+
+@pytest.mark.parametrize(("others", "fails"), [(1000, False), (500_000, True)])
+def test_server_with_other_threads_that_work_fails(others, fails, monkeypatch):
+    times = iter([(0, 0), (1_000_000, others)])
+    monkeypatch.setattr(harness, "thread_times", lambda pid: next(times))
+    monkeypatch.setattr(harness, "drive", lambda server, program, *arguments: '{"windows": []}')
+    server = types.SimpleNamespace(name="two threads", process=types.SimpleNamespace(pid=1))
+    if fails:
+        with pytest.raises(harness.BenchmarkFailed, match=r"two threads.*50\.0 %"):
+            harness.drive_json(server, "loadgen")
+    else:
+        assert harness.drive_json(server, "loadgen") == {"windows": []}
+
+
 def test_machine_names_where_it_was_measured():
     found = machine.machine()
     assert all(found.values()) and set(MACHINE) <= set(found)
@@ -286,11 +390,14 @@ NEEDS_C = pytest.mark.skipif(shutil.which("cc") is None or not sys.platform.star
                              reason="the load generators are C programs for Linux")
 
 
+BENCH = f"import sys; sys.path.append({str(ROOT)!r}); from benchmarks import cli; sys.exit(cli.main(sys.argv[1:]))"
+
+
 def really_measured(part, tmp_path):
     """One short round of one row, and of C."""
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "poolio", "bench", part, "--kinds", "64x2", "--rows", "EventLoop, asyncio.Protocol",
+        [sys.executable, "-c", BENCH, part, "--kinds", "64x2", "--rows", "EventLoop, asyncio.Protocol",
          "--rounds", "1", "--seconds", "0.2", "--seed", "1", "--html", str(page), "--json", str(data)],
         capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -304,6 +411,20 @@ def test_echo_is_measured_and_written(tmp_path):
     assert {record.row for record in found.records} == {LIMIT, "poolio.EventLoop, asyncio.Protocol"}
     assert all(value > 0 for record in found.records for value in record.values)
     assert found.conditions["seed"] == "1" and "echo, clock" in found.conditions
+
+
+@NEEDS_C
+@pytest.mark.parametrize(("program", "module", "arguments", "enough"), [
+    ("loadgen", "servers", (2, 64), 10), ("blast", "receivers", (2, "bulk65536"), 1 << 20),
+    ("flood", "endpoints", ("flows64", 2), 10)])
+def test_windows_are_closed_where_perf_is_not_permitted(program, module, arguments, enough):
+    row = {"servers": (LIMIT,), "receivers": ("bulk65536", LIMIT), "endpoints": ("flows64", "C recvfrom")}[module]
+    harness.build({"servers": "limit", "receivers": "sink", "endpoints": "dgram"}[module])
+    blind = harness.build(program, f"{program}_without_perf", ["-DPOOLIO_NO_PERF"])
+    with harness.serving(module, *row) as server:
+        answer = harness.drive_json(server, blind, *arguments, 0.2, server.process.pid, 20)
+    assert answer["clock"] == "schedstat"
+    assert len(answer["windows"]) >= 1 and harness.cpu_ns(answer["windows"], enough) > 0
 
 
 @NEEDS_C

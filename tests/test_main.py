@@ -1,5 +1,6 @@
 """`python -m poolio`: what its commands print and return."""
 
+import pathlib
 import re
 import signal
 import socket
@@ -45,6 +46,7 @@ def test_bench_without_the_source_checkout_says_where_it_is(monkeypatch, tmp_pat
 
 
 def test_bench_without_what_makes_its_report_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "CHECKOUT", pathlib.Path(__file__).parent.parent)  # installed or not
     monkeypatch.setattr(commands, "NEEDED", ("no_such_package", "rich"))
     assert commands.bench([]) == 2
     assert "need no_such_package: pip install 'poolio[bench]'" in capsys.readouterr().err
