@@ -222,15 +222,15 @@ static void measure(const Connection *all, int connections, double seconds, pid_
 {
     int perf_fd = open_task_clock(pid), count = 0, i;
     static uint64_t window_bytes[MAX_WINDOWS], window_cpu[MAX_WINDOWS];
-    uint64_t window, end, due, cpu, last_cpu, bytes, last_bytes;
+    uint64_t window, end, due, cpu, last_cpu, bytes, first_bytes, last_bytes;
     suit_the_clock(perf_fd, &seconds, &window_ms);
     window = (uint64_t)(window_ms * 1e6);
     for (end = now_ns() + (uint64_t)(WARM_UP * 1e9); now_ns() < end;)
         turn();
     last_cpu = cpu_ns(perf_fd, pid);
-    last_bytes = bytes_read(all, connections);
+    first_bytes = last_bytes = bytes_read(all, connections);
     end = now_ns() + (uint64_t)(seconds * 1e9);
-    for (due = now_ns() + window; (due <= end || !count) && count < MAX_WINDOWS; due += window) {
+    for (due = now_ns() + window; (due <= end || last_bytes == first_bytes) && count < MAX_WINDOWS; due += window) {
         while (now_ns() < due)
             turn();
         cpu = cpu_ns(perf_fd, pid);

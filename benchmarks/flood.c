@@ -365,7 +365,7 @@ static void run_window(uint64_t length, pid_t pid)
 static void measure(double seconds, pid_t pid, double window_ms)
 {
     static uint64_t window_count[MAX_WINDOWS], window_cpu[MAX_WINDOWS];
-    uint64_t window, drops = drops_so_far(), end, cpu, last_cpu, last_count;
+    uint64_t window, drops = drops_so_far(), end, cpu, last_cpu, first_count, last_count;
     int perf_fd = open_task_clock(pid), count = 0, i;
     Answer answer = ask();
     if (answer.count)
@@ -375,9 +375,9 @@ static void measure(double seconds, pid_t pid, double window_ms)
     for (end = now_ns() + (uint64_t)(WARM_UP * 1e9); now_ns() < end; answer = ask())
         run_window(window, pid);
     last_cpu = cpu_ns(perf_fd, pid);
-    last_count = answer.count;
+    first_count = last_count = answer.count;
     end = now_ns() + (uint64_t)(seconds * 1e9);
-    while ((now_ns() < end || !count) && count < MAX_WINDOWS) {
+    while ((now_ns() < end || last_count == first_count) && count < MAX_WINDOWS) {
         run_window(window, pid);
         answer = ask();
         cpu = cpu_ns(perf_fd, pid);

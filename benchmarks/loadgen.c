@@ -7,8 +7,9 @@
 
    It never sleeps (epoll_wait with timeout 0), so that the server's core is always asked for more. Messages start at
    changing places of a random block, so stale or misplaced bytes are seen. The server's CPU time is read every window,
-   from the clock that bench.h finds; one window is taken even if it is longer than SECONDS. Ends after SECONDS plus a
-   grace, whatever the server does. A wrong byte or an early close ends it with a message and status 1.
+   from the clock that bench.h finds. It ends after SECONDS, or, if nothing has come by then (a window may be longer, and
+   a busy machine may let neither side run), when something has, or after a grace. A wrong byte or an early close ends it
+   with a message and status 1.
 
    Compiled with POOLIO_TLS all of this goes over TLS: wire.h. */
 
@@ -209,7 +210,7 @@ static void measure(double seconds, pid_t pid, double window_ms)
     last_cpu = cpu_ns(perf_fd, pid);
     start = now_ns();
     end = start + (uint64_t)(seconds * 1e9);
-    for (due = start + window; (due <= end || !count) && count < MAX_WINDOWS; due += window) {
+    for (due = start + window; (due <= end || !last_messages) && count < MAX_WINDOWS; due += window) {
         while (now_ns() < due)
             turn();
         cpu = cpu_ns(perf_fd, pid);
