@@ -5,18 +5,10 @@
    Each readable connection is read once into the static buffer, behind what the read before has left of a message. Its
    messages are walked over, and noted as every server of receivers.py does it. At a connection's end it says what came. */
 
-#define _GNU_SOURCE
-#include <errno.h>
-#include <netinet/in.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "server.h"
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-enum { REST = 4096, BUFFER_SIZE = 262144, EVENTS = 1024, BACKLOG = 2048, TAIL = 16, PERIOD = 251 };
+enum { REST = 4096, BUFFER_SIZE = 262144, TAIL = 16, PERIOD = 251 };
 
 typedef struct {
     int fd;
@@ -28,23 +20,9 @@ typedef struct {
 } Connection;
 
 static char buffer[REST + BUFFER_SIZE];
-static int epoll_fd;
 static char kind;
 static const char *newest;                     /* the last body of this read, or NULL */
 static size_t newest_size;
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static void watch(int fd, Connection *c)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
-        fail("epoll_ctl");
-}
 
 static inline void got(Connection *c, const char *body, size_t size)
 {
@@ -103,8 +81,9 @@ static void finish(Connection *c)
     free(c);
 }
 
-static void receive(Connection *c)
+static void receive(void *who)
 {
+    Connection *c = who;
     char *start = buffer + REST - c->kept;
     ssize_t received = recv(c->fd, buffer + REST, BUFFER_SIZE, 0);
     size_t size, used;
@@ -124,44 +103,20 @@ static void receive(Connection *c)
     memcpy(c->rest, start + used, c->kept);
 }
 
+static void open_connection(int fd)
+{
+    Connection *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        fail("calloc");
+    c->fd = fd;
+    watch(fd, c);
+}
+
 int main(int argc, char **argv)
 {
-    static struct epoll_event events[EVENTS];
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), fd;
-    static Connection listening, input;
     if (argc != 2)
         return 2;
     kind = argv[1][0];
-    epoll_fd = epoll_create1(0);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, BACKLOG) < 0)
-        fail("listen");
-    if (epoll_fd < 0 || getsockname(listener, (struct sockaddr *)&address, &length) < 0)
-        fail("getsockname");
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    watch(listener, &listening);
-    watch(STDIN_FILENO, &input);
-    for (;;) {
-        int count = epoll_wait(epoll_fd, events, EVENTS, -1);
-        if (count < 0 && errno != EINTR)
-            fail("epoll_wait");
-        for (int i = 0; i < count; i++) {
-            Connection *c = events[i].data.ptr;
-            if (c == &input)
-                return 0;
-            if (c != &listening) {
-                receive(c);
-                continue;
-            }
-            while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-                c = calloc(1, sizeof *c);
-                if (c == NULL)
-                    fail("calloc");
-                c->fd = fd;
-                watch(fd, c);
-            }
-        }
-    }
+    serve();
+    return 0;
 }
