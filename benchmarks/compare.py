@@ -8,7 +8,7 @@ other. And the medians differ by more than the figure's own `noise`, by which it
 build: rounds of one run are alike in what differs between runs (where memory lies, who the neighbours are), so their
 spread cannot tell. Rounds separate by chance, too: n and m of them in 2 of (n+m)!/(n!m!) cases, 10 % of 3 and 3.
 expected_by_chance() is the number of rows that do so; the second condition lowers it. With fewer than MIN_ROUNDS there
-is no verdict, except on what repeats exactly.
+is no verdict, except on what hardly moves (EXACT).
 """
 
 import math
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from benchmarks.records import Record, Run, in_order
 
 MIN_ROUNDS = 3
-EXACT = 0.02  # noise of at most that: one round tells all
+EXACT = 0.04  # noise of at most that: one round tells all
 BETTER, WORSE = "better, beyond noise", "worse, beyond noise"
 WITHIN, TOO_FEW, OTHER_BASE = "within noise", "too few rounds to tell", "divided by another row: not comparable"
 ONLY_OLD, ONLY_NEW = "only in the earlier run", "only in this run"
