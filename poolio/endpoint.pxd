@@ -28,7 +28,7 @@ cdef class Endpoint(Source):
     cdef int family                # of the socket
     # from the opening to the end: connection_lost() was called, the socket is closed
     cdef Reactor reactor
-    cdef PyObject *next_open       # of the reactor's list of those that are open, borrowed; NULL: the last one, first one
+    cdef PyObject *next_open       # of the reactor's list of those that are open, borrowed; NULL: none behind, before
     cdef PyObject *previous_open
     cdef bint is_listed
     cdef object protocol

@@ -8,11 +8,11 @@ a list of spare ones, so an idle connection holds none, and a long queue is no a
 
 What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own, each twice as large
 as the one before it in a run of them: water marks count bytes, and a peer that asks for many small answers and reads
-none makes the queue as large as they say, not fifty times as large. What a pool with on_release wipes at its end goes into
-blocks that it wipes, too.
+none makes the queue as large as they say, not fifty times as large. What a pool with on_release wipes at its end goes
+into blocks that it wipes, too.
 
-A hold that ends may be a pool's last, and its end may run other people's code, which writes, or aborts: so holds end when
-nothing of the queue is in hand any more.
+A hold that ends may be a pool's last, and its end may run other people's code, which writes, or aborts: so holds end
+when nothing of the queue is in hand any more.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -77,7 +77,7 @@ cdef Piece *new_piece() except NULL:
 
 
 cdef void _end_pieces(Piece *piece) noexcept:
-    """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue, or clears it."""
+    """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue or aborts."""
     global spare, spare_count
     cdef Piece *following
     cdef PyObject *owner
@@ -269,7 +269,7 @@ cdef void clear_queue(WriteQueue *queue) noexcept:
 
 
 cdef bint is_sound(WriteQueue *queue) noexcept:
-    """size is the sum of what is left, no piece is empty, each has one owner, `last` is the last, the block is there."""
+    """size is the sum of what is left, no piece is empty, each has one owner, `last` is the last, the block one."""
     cdef Piece *piece = queue.first
     cdef Piece *last = NULL
     cdef Py_ssize_t size = 0
