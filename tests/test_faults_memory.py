@@ -212,7 +212,10 @@ async def echoed(factory, fail):
 
 
 async def written(pieces, fail, lines=False):
-    """Into a socket that is soon full. What was refused with an error has not been sent, or the connection ends."""
+    """Into a socket that is soon full. What was refused with an error has not been sent, or the connection ends.
+
+    That small pieces could not be moved together nobody hears: they are sent from where they are.
+    """
     protocol, peer = await linked(PooledRecorder)
     transport = protocol.transport
     accepted = []
@@ -235,7 +238,6 @@ async def written(pieces, fail, lines=False):
             assert everything.startswith(sent.got)
         else:
             assert sent.got == b"".join(map(bytes, [*accepted, b"after"]))
-        assert fail.heard or isinstance(exc, MemoryError) or not fail.failed
 
 
 async def streamed(pool, fail):
