@@ -152,10 +152,10 @@ test-references:
 # Compiled lines as well as Python's, in subprocesses and threads too (tests/linetrace.py). Without what tracing can't bear:
 # a tracer allocates anywhere, so a collection may run Python and pass the GIL on in between (the two with threads); one
 # sets a trace function of its own; one measures a process's memory; the machines of memory and of chains, and the search
-# of 2 MB, take minutes.
+# of 2 MB, the soak, take minutes; packaging, libraries and the house run no line that others don't.
 COVERAGE_VENV = .venv-coverage
 COVERED = PYTHONPATH=tests $(INSTALLED)
-UNTRACED = $(patsubst %,--deselect tests/%,test_package.py test_libraries.py test_house.py \
+UNTRACED = $(patsubst %,--deselect tests/%,test_package.py test_libraries.py test_house.py test_soak.py \
 	test_pool.py::test_two_threads_allocating_share_no_memory \
 	test_allocation.py::test_fork_while_a_thread_allocates_keeps_both_accounts \
 	test_writer.py::test_drain_of_a_stream_is_traced_it_works_as_well \
