@@ -26,7 +26,7 @@ VENV ?= .venv
 # tests run side by side, a few processes at most: some fill a core of their own
 PARALLEL = -n auto --maxprocesses 4 --dist worksteal
 BIN = $(VENV)/bin
-SOURCES = pyproject.toml setup.py $(wildcard poolio/*.pyx poolio/*.pxd poolio/*.h)
+SOURCES = pyproject.toml setup.py $(wildcard poolio/*/*.pyx poolio/*/*.pxd poolio/*/*.h)
 # one file a set of extras, newer than the sources once they are built and installed
 STAMP = $(VENV)/.installed-
 
@@ -47,20 +47,20 @@ test: $(STAMP)test
 	$(BIN)/pytest -m "not full" $(PARALLEL) $(OPTIONS)
 
 test-full: $(STAMP)test
-	$(BIN)/pytest -m full $(PARALLEL) tests/test_protocol.py
+	$(BIN)/pytest -m full $(PARALLEL) tests/protocols/test_protocol.py
 
 # redis-server and PostgreSQL have to be installed; without them their tests are skipped
 test-libraries: $(STAMP)test,libraries
-	$(BIN)/pytest tests/test_libraries.py
+	$(BIN)/pytest tests/project/test_libraries.py
 
 test-cpython: $(STAMP)test
-	$(BIN)/python tests/cpython.py
+	$(BIN)/python tests/project/cpython.py
 
 serve-load: $(STAMP)test
-	$(BIN)/pytest -m full -s tests/test_serve.py
+	$(BIN)/pytest -m full -s tests/workers/test_serve.py
 
 test-link: $(STAMP)test
-	$(BIN)/pytest tests/test_faults_link.py
+	$(BIN)/pytest tests/faults/test_link.py
 
 # SOAK='--seconds 60 --kinds streams --seed 7': options of tests/soak
 soak: $(STAMP)test
@@ -101,18 +101,18 @@ lint: $(STAMP)dev
 
 types: $(STAMP)dev
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest poolio --allowlist tests/stubtest-allowlist.txt \
+	$(BIN)/python -m mypy.stubtest poolio --allowlist tests/project/stubtest-allowlist.txt \
 		--ignore-unused-allowlist --ignore-disjoint-bases
 
 # Installed, not editable, and never found in the current folder: the release build beside the sources must not stand in.
 INSTALLED = PYTHONSAFEPATH=1
-MEMORY_TESTS = $(patsubst %,tests/test_%.py,slab allocation numbers buffer pool chain framing zeroing hostile debug machine readslab)
-WIRE_TESTS = $(patsubst %,tests/test_%.py,transport reactor listener net loop address inbox datagram datagram_queue datagrams reader \
-	writer streams security_memory security_secrecy faults_connection faults_callbacks faults_memory faults_tls)
+MEMORY_TESTS = $(wildcard tests/memory/test_*.py tests/framing/test_*.py) tests/wire/test_readslab.py
+WIRE_TESTS = $(filter-out tests/wire/test_readslab.py,$(wildcard tests/wire/test_*.py tests/streams/test_*.py tests/loops/test_*.py)) \
+	$(patsubst %,tests/security/test_%.py,memory secrecy) $(patsubst %,tests/faults/test_%.py,connection callbacks memory tls)
 
 SANITIZE = .venv-sanitize
 # framing only in the whole `make sanitize`, and in `make fuzz`: 900 tests of any split are slow here
-sanitize-memory: TESTS = $(filter-out tests/test_framing.py,$(MEMORY_TESTS)) $(WIRE_TESTS)
+sanitize-memory: TESTS = $(filter-out tests/framing/%,$(MEMORY_TESTS)) $(WIRE_TESTS)
 SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(INSTALLED)
 define BUILD_SANITIZED
@@ -125,17 +125,17 @@ soak-sanitize:
 
 sanitize sanitize-memory:
 	$(BUILD_SANITIZED)
-	$(SANITIZED) $(SANITIZE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider --deselect tests/test_package.py $(TESTS)
+	$(SANITIZED) $(SANITIZE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider --deselect tests/project/test_package.py $(TESTS)
 
 PORTABLE = .venv-portable
 test-portable:
 	test -x $(PORTABLE)/bin/python || $(PYTHON) -m venv $(PORTABLE)
 	POOLIO_BUILD=portable $(PORTABLE)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	$(INSTALLED) $(PORTABLE)/bin/pytest -m "not full" $(PARALLEL) -p no:cacheprovider \
-		tests/test_portable.py tests/test_protocol.py tests/test_buffer.py tests/test_pool.py tests/test_framing.py
+		tests/project/test_portable.py tests/protocols tests/memory/test_buffer.py tests/memory/test_pool.py tests/framing
 
 test-malloc: $(STAMP)test
-	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" $(PARALLEL) --deselect tests/test_package.py $(TESTS)
+	PYTHONMALLOC=debug $(BIN)/pytest -m "not full" $(PARALLEL) --deselect tests/project/test_package.py $(TESTS)
 
 # Without the state machines and framing (Hypothesis keeps references of its own), an endpoint that meets a new peer each
 # time (its address stays in the table of recent ones, up to 1,024), and numpy (its wheel is a release build,
@@ -147,26 +147,26 @@ test-references:
 		"python3.11-venv; elsewhere say make $@ DEBUG_PYTHON=..."; exit 1; }
 	test -x $(DEBUG_VENV)/bin/python || $(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
 	POOLIO_BUILD=debug $(DEBUG_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p refgrowth -p no:cacheprovider \
-		-k "not numpy and not any_sequence_of_operations and not late_datagram" $(filter-out tests/test_machine.py tests/test_framing.py,$(MEMORY_TESTS))
+	PYTHONPATH=tests $(INSTALLED) $(DEBUG_VENV)/bin/pytest -p kit.refgrowth -p no:cacheprovider \
+		-k "not numpy and not any_sequence_of_operations and not late_datagram" $(filter-out tests/memory/test_machine.py tests/framing/%,$(MEMORY_TESTS))
 
-# Compiled lines as well as Python's, in subprocesses and threads too (tests/linetrace.py). Without what tracing can't bear:
+# Compiled lines as well as Python's, in subprocesses and threads too (tests/kit/linetrace.py). Without what tracing can't bear:
 # a tracer allocates anywhere, so a collection may run Python and pass the GIL on in between (the two with threads), and
 # hits the objects that are to fail; one sets a trace function of its own; two measure memory; the snippets' programs have
 # no tracer; the machines of memory and of chains, the search of 2 MB, the soak, and Ctrl-C in a saturated loop take minutes.
 # Packaging, libraries and the house run no line that others don't.
 COVERAGE_VENV = .venv-coverage
 COVERED = PYTHONPATH=tests $(INSTALLED)
-UNTRACED = $(patsubst %,--deselect tests/%,test_package.py test_libraries.py test_house.py test_soak.py test_docs.py \
-	test_faults_memory.py::test_object_fails test_loop.py::test_saturated_ctrl_c \
-	test_security_memory.py::test_small_answers_that_a_peer_does_not_read_cost_little_more_than_their_bytes \
-	test_pool.py::test_two_threads_allocating_share_no_memory \
-	test_allocation.py::test_fork_while_a_thread_allocates_keeps_both_accounts \
-	test_writer.py::test_drain_of_a_stream_is_traced_it_works_as_well \
-	test_examples.py::test_proxy_of_a_gibibyte_stays_small \
-	test_chain.py::test_find_in_text_full_of_beginnings_stays_linear \
-	test_chain.py::test_any_sequence_of_operations_agrees_with_a_bytearray \
-	test_machine.py::test_any_sequence_of_operations_agrees_with_plain_bytes)
+UNTRACED = $(patsubst %,--deselect tests/%,project/test_package.py project/test_libraries.py project/test_house.py \
+	project/test_soak.py project/test_docs.py faults/test_memory.py::test_object_fails loops/test_loop.py::test_saturated_ctrl_c \
+	security/test_memory.py::test_small_answers_that_a_peer_does_not_read_cost_little_more_than_their_bytes \
+	memory/test_pool.py::test_two_threads_allocating_share_no_memory \
+	memory/test_allocation.py::test_fork_while_a_thread_allocates_keeps_both_accounts \
+	streams/test_writer.py::test_drain_of_a_stream_is_traced_it_works_as_well \
+	project/test_examples.py::test_proxy_of_a_gibibyte_stays_small \
+	memory/test_chain.py::test_find_in_text_full_of_beginnings_stays_linear \
+	memory/test_chain.py::test_any_sequence_of_operations_agrees_with_a_bytearray \
+	memory/test_machine.py::test_any_sequence_of_operations_agrees_with_plain_bytes)
 coverage:
 	test -x $(COVERAGE_VENV)/bin/python || $(PYTHON) -m venv $(COVERAGE_VENV)
 	POOLIO_BUILD=coverage $(COVERAGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
@@ -189,9 +189,10 @@ wheel:
 	$(WHEEL_VENV)/bin/python -m build --outdir build/wheel .
 	PATH="$(abspath $(WHEEL_VENV)/bin):$$PATH" auditwheel repair --plat auto --wheel-dir build/wheel/repaired \
 		build/wheel/*.whl
-	$(WHEEL_VENV)/bin/python tests/wheel.py build/wheel/repaired/*.whl
+	$(WHEEL_VENV)/bin/python tests/project/wheel.py build/wheel/repaired/*.whl
 	mkdir -p dist
 	cp build/wheel/*.tar.gz build/wheel/repaired/*.whl dist
 
 clean:
-	rm -rf build dist *.egg-info .venv .venv-* poolio/*.so poolio/*.c .coverage .coverage.*
+	find poolio -name "*.so" -delete -o -name "*.c" -delete
+	rm -rf build dist *.egg-info .venv .venv-* .coverage .coverage.*

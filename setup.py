@@ -1,15 +1,17 @@
 """Builds the compiled modules: one table of directives, build variants by environment variable.
 
 POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts; allocations fail on request
-POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer (see `make sanitize`)
-POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse (see `make test-portable`)
+POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer
+POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse
 POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin; allocations fail on request, too
 POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs tell libFuzzer where they were; needs CC=clang
-                        (see `make fuzz`)
 unset                   the release build
+
+Modules and headers are found, not listed: every .pyx below poolio/, every .h in poolio/c/.
 """
 
 import os
+import pathlib
 import sys
 
 from Cython.Build import cythonize
@@ -20,12 +22,9 @@ VARIANTS = ("release", "portable", "debug", "sanitize", "coverage", "fuzz")
 if VARIANT not in VARIANTS:
     raise SystemExit(f"POOLIO_BUILD must be one of {', '.join(VARIANTS)}, not {VARIANT!r}")
 
-MODULES = (
-    "slab", "allocation", "numbers", "search", "buffer", "pool", "chain", "readslab", "framing",
-    "receiver", "writequeue", "reactor", "address", "endpoint", "transport", "listener", "inbox", "datagram",
-    "selector", "protocol", "framed", "waiter", "reader", "writer",
-)
-HEADERS = [f"poolio/_{name}.h" for name in ("memory", "faults", "numbers", "search", "objects", "net", "datagram")]
+PACKAGE = pathlib.Path("poolio")
+SOURCES = sorted(PACKAGE.rglob("*.pyx"))
+HEADERS = sorted(map(str, PACKAGE.glob("c/*.h")))
 CHECKED = VARIANT not in ("release", "portable")
 
 DIRECTIVES = {
@@ -50,10 +49,11 @@ COMPILE = {
     "coverage": ["-O0"],
     "fuzz": ["-O1", "-g", "-UNDEBUG", "-fsanitize=address", "-fno-omit-frame-pointer"],
 }["release" if VARIANT == "portable" else VARIANT]
-FUZZED = ("chain", "framing")
 SEEN = ["-fsanitize=fuzzer-no-link"] if VARIANT == "fuzz" else []
 LINK = ["-fsanitize=address,undefined"] if VARIANT == "sanitize" else []
 MACROS = [("POOLIO_VARIANT", f'"{VARIANT}"')]
+if CHECKED:
+    MACROS.append(("POOLIO_CHECKED", "1"))              # ensure() of poolio/c/guard.pxd
 if VARIANT == "coverage":
     MACROS += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
 if VARIANT in ("debug", "sanitize", "coverage"):
@@ -61,19 +61,24 @@ if VARIANT in ("debug", "sanitize", "coverage"):
 if VARIANT == "portable":
     MACROS.append(("POOLIO_WITHOUT_EPOLL", "1"))
 
+
+def is_fuzzed(source):
+    return source.parent.name == "framing" or source.stem == "chain"
+
+
 setup(
     ext_modules=cythonize(
         [
             Extension(
-                f"poolio.{name}",
-                [f"poolio/{name}.pyx"],
+                ".".join(source.with_suffix("").parts),
+                [str(source)],
                 depends=HEADERS,
-                include_dirs=["poolio"],
+                include_dirs=["."],                     # headers are named from here: "poolio/c/memory.h"
                 define_macros=MACROS,
-                extra_compile_args=COMPILE + (SEEN if name in FUZZED else []),
+                extra_compile_args=COMPILE + (SEEN if is_fuzzed(source) else []),
                 extra_link_args=LINK,
             )
-            for name in MODULES
+            for source in SOURCES
         ],
         compiler_directives=DIRECTIVES,
         # a variant never picks up what another one left; coverage wants the .c beside the .pyx

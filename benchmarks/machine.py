@@ -13,7 +13,7 @@ import sys
 import sysconfig
 
 import poolio
-from poolio.slab import BUILD_VARIANT
+from poolio.memory.slab import BUILD_VARIANT
 
 C_FLAGS = ("-O2",)  # of the programs in this folder
 PEERS = ("uvloop", "rloop", "aiofastnet", "numpy")

@@ -13,8 +13,8 @@
 # A codec in Cython: `cdef class Mine(Codec)` with `cpdef object decode(self, Chain chain)`, which takes a frame out of
 # the chain with chain_take(), or returns None; chain_length() and chain_front() tell what is there.
 
-from poolio.allocation cimport buffer_data, buffer_length, buffer_release, buffer_writable_data
-from poolio.buffer cimport Buffer
-from poolio.chain cimport Chain, chain_front, chain_length, chain_take
-from poolio.framing cimport Codec
-from poolio.pool cimport Pool, default_pool
+from poolio.framing.codec cimport Codec
+from poolio.memory.allocation cimport buffer_data, buffer_length, buffer_release, buffer_writable_data
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.chain cimport Chain, chain_front, chain_length, chain_take
+from poolio.memory.pool cimport Pool, default_pool

@@ -6,28 +6,29 @@ Network: `class Echo(poolio.Protocol)`.
 
 import sys
 
-from poolio.buffer import Buffer
-from poolio.chain import Chain
-from poolio.datagram import DatagramStatistics
-from poolio.datagrams import DatagramProtocol, create_datagram_endpoint
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
-from poolio.framed import FramedProtocol
-from poolio.framing import Codec, Delimited, FixedSize, LengthPrefixed, Varint
-from poolio.loop import EventLoop, new_event_loop, run
-from poolio.net import create_connection, create_server, create_unix_connection, create_unix_server, start_tls
-from poolio.pool import Pool, Statistics, default_pool
-from poolio.protocol import Protocol
-from poolio.reader import StreamReader
-from poolio.streams import (
-    StreamProtocol,
-    StreamWriter,
-    open_connection,
-    open_unix_connection,
-    relay,
-    start_server,
-    start_unix_server,
+from poolio.framing.codec import Codec, Delimited, FixedSize, LengthPrefixed, Varint
+from poolio.loops.connect import (
+    create_connection,
+    create_datagram_endpoint,
+    create_server,
+    create_unix_connection,
+    create_unix_server,
+    start_tls,
 )
-from poolio.supervisor import serve
+from poolio.loops.event_loop import EventLoop, new_event_loop, run
+from poolio.loops.streams import open_connection, open_unix_connection, start_server, start_unix_server
+from poolio.memory.buffer import Buffer
+from poolio.memory.chain import Chain
+from poolio.memory.pool import Pool, Statistics, default_pool
+from poolio.protocols.datagram import DatagramProtocol
+from poolio.protocols.framed import FramedProtocol
+from poolio.protocols.protocol import Protocol
+from poolio.streams.connection import StreamProtocol, StreamWriter
+from poolio.streams.reader import StreamReader
+from poolio.streams.relay import relay
+from poolio.wire.datagram import DatagramStatistics
+from poolio.workers.supervisor import serve
 
 __version__ = "0.1.0"
 __all__ = [

@@ -10,8 +10,8 @@ import sys
 
 import poolio
 from poolio.echo import main as echo
-from poolio.pool import DEFAULT_SLAB_SIZE
-from poolio.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
+from poolio.memory.pool import DEFAULT_SLAB_SIZE
+from poolio.memory.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
 
 CHECKOUT = pathlib.Path(__file__).parent.parent
 NEEDED = ("jinja2", "matplotlib", "rich")

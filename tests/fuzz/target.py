@@ -11,7 +11,7 @@ import sys
 import atheris
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from reference import Ended, Fixed, Prefixed, Variable, compare, pieces_of
+from kit.reference import Ended, Fixed, Prefixed, Variable, compare, pieces_of
 
 import poolio
 

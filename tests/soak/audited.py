@@ -8,7 +8,7 @@ Refuses to know what the connection is for. Sessions and the protocols of frames
 
 from plan import IGNORES, PAUSES
 
-from poolio.transport import StreamTransport
+from poolio.wire.stream import StreamTransport
 
 
 class SoakError(Exception):

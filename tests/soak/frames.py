@@ -16,7 +16,7 @@ from terms import PERIOD, Window
 import poolio
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from reference import Ended, Fixed, Parsed, Prefixed, Variable
+from kit.reference import Ended, Fixed, Parsed, Prefixed, Variable
 
 LARGEST_BODY = 60_000
 LAST_BODY = 60                  # all rules can say it, so what was dropped has a frame behind it

@@ -33,8 +33,8 @@ from terms import SHUTDOWN_SECONDS, Faults, tell
 from wire import server_context_of
 
 import poolio
-from poolio.datagram import DatagramTransport
-from poolio.transport import StreamTransport
+from poolio.wire.datagram import DatagramTransport
+from poolio.wire.stream import StreamTransport
 
 FOLDER = os.path.dirname(__file__)
 BACKLOG = 4096

@@ -17,7 +17,7 @@ from terms import HEADER, SHUTDOWN_SECONDS, WAITS, Literal
 from writing import cuts
 
 import poolio
-from poolio.transport import StreamTransport
+from poolio.wire.stream import StreamTransport
 
 ENDS = (OSError, asyncio.IncompleteReadError)           # of a connection whose client has gone
 HANDSHAKE_SECONDS = 10          # one that has gone before the handshake is told by nothing else

@@ -1,0 +1,12 @@
+# objects.h: what poolio does to Python objects below the level of Cython. With the GIL.
+
+from cpython.object cimport PyObject, PyTypeObject
+
+cdef extern from "poolio/c/objects.h":
+    object poolio_revive(PyObject *object)
+    bint poolio_is_method(object thing)
+    object poolio_method_of(PyTypeObject *kind, object method)
+    PyObject *poolio_owner_of_view(object view)
+    int poolio_raise_again() except -1
+    ctypedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result) except -1
+    void poolio_set_send(PyTypeObject *kind, poolio_step send)

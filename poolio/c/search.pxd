@@ -1,0 +1,6 @@
+# search.h: bytes in bytes.
+
+cdef extern from "poolio/c/search.h" nogil:
+    Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
+    Py_ssize_t poolio_rfind(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)
+    Py_ssize_t poolio_count(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)

@@ -1,0 +1,161 @@
+"""Owns poolio's transports under asyncio's connecting and serving code.
+
+Refuses to know how data moves (wire). Timers, signals, subprocesses, executors, name resolution and pipes stay the
+standard library's; so does TLS, over poolio's transports.
+
+asyncio's selector loop makes transports in two places and accepts connections in a third. AdaptedLoop replaces these.
+Its two subclasses:
+
+    EventLoop       the standard loop itself, with poolio's selector (event_loop)
+    BorrowedLoop    asyncio's connecting and serving code on behalf of somebody else's loop (asyncio's own, uvloop):
+                    it asks that loop for everything, and runs nothing itself
+"""
+
+import asyncio
+import sys
+from asyncio import sslproto
+from typing import Any
+
+from poolio.wire.datagram import open_datagram_transport
+from poolio.wire.listener import Listener
+from poolio.wire.reactor import Reactor, reactor_of
+from poolio.wire.receiver import unread_bytes
+from poolio.wire.stream import open_transport
+from poolio.wire.tls import TLSProtocol, share_room
+
+__all__ = ["AdaptedLoop", "BorrowedLoop", "adapter_of", "shared_sockets"]
+
+# Sockets that other processes serve as well: no server here removes their files. A worker puts its own in.
+shared_sockets: set[Any] = set()
+
+
+def ensure_nothing_unread(protocol: asyncio.BaseProtocol) -> None:
+    """RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS."""
+    unread = unread_bytes(protocol)
+    if unread:
+        raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+
+
+class AdaptedLoop(asyncio.SelectorEventLoop):
+    """asyncio's selector loop, on poolio's reactor and transports."""
+
+    _reactor: Reactor
+    _listeners: dict[int, Listener]
+
+    def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
+        return self
+
+    def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None, server=None):  # type: ignore
+        return open_transport(self._reactor, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(  # type: ignore
+        self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, server_hostname=None, extra=None,
+        server=None, **timeouts,
+    ):
+        tls = self._tls(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
+        open_transport(self._reactor, rawsock, tls, None, extra, server)
+        return tls._app_transport
+
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):  # type: ignore
+        return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
+
+    def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
+        return TLSProtocol(self._loop_of_transports(), *arguments, **options)
+
+    async def start_tls(
+        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any,
+    ) -> asyncio.Transport | None:
+        ensure_nothing_unread(protocol)
+        secured = await super().start_tls(transport, protocol, sslcontext, **options)
+        if secured is not None:  # it is None if the connection was lost just now
+            share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
+        return secured
+
+    async def create_unix_server(
+        self, protocol_factory: Any, path: Any = None, *, sock: Any = None, **options: Any,
+    ) -> asyncio.Server:
+        if sock in shared_sockets and sys.version_info >= (3, 13):
+            options["cleanup_socket"] = False
+        return await super().create_unix_server(protocol_factory, path, sock=sock, **options)
+
+    def _start_serving(  # type: ignore
+        self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, ssl_handshake_timeout=None,
+        ssl_shutdown_timeout=None,
+    ):
+        def tls_factory() -> asyncio.BaseProtocol:
+            return self._tls(
+                protocol_factory(), sslcontext, None, True, None,
+                ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+
+        factory = protocol_factory if sslcontext is None else tls_factory
+        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server)
+
+    def _stop_serving(self, sock):  # type: ignore
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is not None:
+            listener.stop()
+        super()._stop_serving(sock)  # type: ignore[misc]
+
+    async def _sendfile_native(self, transp, file, offset, count):  # type: ignore
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
+
+
+class BorrowedLoop(AdaptedLoop):
+    """asyncio's create_connection() and so on, for poolio's transports on another loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, reactor: Reactor) -> None:
+        self._loop = loop
+        self._reactor = reactor
+        self._listeners = {}
+        self._unix_server_sockets: dict[Any, int] = {}
+
+    @property
+    def _debug(self) -> bool:  # type: ignore[override]
+        return self._loop.get_debug()
+
+    def _remove_reader(self, fd):  # type: ignore
+        return self._loop.remove_reader(fd)
+
+    def __del__(self) -> None:
+        """Nothing to close here."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._loop!r}>"
+
+    def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+
+def _of_the_loop(name: str) -> Any:
+    """A method that asks the borrowed loop, as it is at that moment: somebody may have replaced its method."""
+    def ask(self: BorrowedLoop, *arguments: Any, **options: Any) -> Any:
+        return getattr(self._loop, name)(*arguments, **options)
+    return ask
+
+
+for _name in (
+    "add_reader", "remove_reader", "add_writer", "remove_writer", "call_soon", "call_later", "call_at", "time",
+    "call_exception_handler", "create_future", "create_task", "getaddrinfo", "getnameinfo", "get_debug",
+    "is_closed", "is_running", "run_in_executor", "sock_connect",
+):
+    setattr(BorrowedLoop, _name, _of_the_loop(_name))
+
+
+def adapter_of(loop: asyncio.AbstractEventLoop) -> AdaptedLoop:
+    """The one that connects and serves on poolio's transports for this loop: poolio's own loop does so itself."""
+    if isinstance(loop, AdaptedLoop):
+        return loop
+    reactor = reactor_of(loop)
+    if reactor.adapter is None:
+        reactor.adapter = BorrowedLoop(loop, reactor)
+    adapter: AdaptedLoop = reactor.adapter
+    return adapter

@@ -1,0 +1,91 @@
+"""Owns the functions that connect and serve on poolio's transports, on the running loop, whichever it is.
+
+Refuses to know how that is done (adapter). They take the arguments of the loop's methods of the same names, and mean
+the same by them: asyncio's own code resolves names, tries addresses (happy eyeballs) and binds.
+"""
+
+import asyncio
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import Any, TypeVar
+
+from poolio.loops.adapter import AdaptedLoop, adapter_of
+from poolio.loops.server import Server
+from poolio.wire.datagram import DatagramTransport
+
+__all__ = [
+    "create_connection", "create_datagram_endpoint", "create_server", "create_unix_connection", "create_unix_server",
+    "start_tls",
+]
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+def _adapter() -> AdaptedLoop:
+    return adapter_of(asyncio.get_running_loop())
+
+
+async def create_server(
+    protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
+    start_serving: bool = True, **options: Any,
+) -> Server:
+    """Serve TCP, or TLS with `ssl=`: as `loop.create_server()`, with its options, on poolio's transports.
+
+    OSError if it can't be bound; NotImplementedError on systems without epoll.
+    """
+    adapter = _adapter()
+    return await _serve(adapter, await adapter.create_server(
+        protocol_factory, host, port, start_serving=False, **options), start_serving)
+
+
+async def create_unix_server(
+    protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *,
+    start_serving: bool = True, **options: Any,
+) -> Server:
+    """Serve a unix socket: as `loop.create_unix_server()`, with its options. Errors as for `create_server()`."""
+    adapter = _adapter()
+    return await _serve(adapter, await adapter.create_unix_server(
+        protocol_factory, path, start_serving=False, **options), start_serving)
+
+
+async def _serve(adapter: AdaptedLoop, plain: asyncio.AbstractServer, start_serving: bool) -> Server:
+    server = Server(adapter, plain)
+    if start_serving:
+        await server.start_serving()
+    return server
+
+
+async def create_connection(
+    protocol_factory: Callable[[], P], host: str | None = None, port: int | None = None, **options: Any,
+) -> tuple[asyncio.Transport, P]:
+    """Connect over TCP, or TLS with `ssl=`: as `loop.create_connection()`, with its options, on poolio's transports.
+
+    OSError if it can't be connected; NotImplementedError on systems without epoll.
+    """
+    return await _adapter().create_connection(protocol_factory, host, port, **options)  # type: ignore[arg-type]
+
+
+async def create_unix_connection(
+    protocol_factory: Callable[[], P], path: Any = None, **options: Any,
+) -> tuple[asyncio.Transport, P]:
+    """Connect to a unix socket: as `loop.create_unix_connection()`, with its options. Errors: `create_connection()`."""
+    return await _adapter().create_unix_connection(protocol_factory, path, **options)
+
+
+async def start_tls(
+    transport: asyncio.Transport, protocol: asyncio.BaseProtocol, sslcontext: SSLContext, **options: Any,
+) -> asyncio.Transport | None:
+    """Upgrade a connection on poolio's transport to TLS: as `loop.start_tls()`, with its options, on any loop.
+
+    Returns the new transport; the protocol is not told, call its connection_made() yourself. None if the connection was
+    lost meanwhile; ssl.SSLError and TimeoutError if the handshake fails.
+    """
+    return await _adapter().start_tls(transport, protocol, sslcontext, **options)
+
+
+async def create_datagram_endpoint(
+    protocol_factory: Callable[[], P], local_addr: Any = None, remote_addr: Any = None, **options: Any,
+) -> tuple[DatagramTransport, P]:
+    """Open a UDP or unix datagram socket: as `loop.create_datagram_endpoint()`, with its options, on any loop."""
+    return await _adapter().create_datagram_endpoint(  # type: ignore[return-value]
+        protocol_factory, local_addr, remote_addr, **options)

@@ -1,0 +1,56 @@
+"""Owns poolio.EventLoop: the standard library's selector loop on poolio's selector and transports; and `run()`.
+
+Refuses to know how transports are made (adapter) and how events are waited for (wire.selector).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from poolio.loops.adapter import AdaptedLoop
+from poolio.wire.endpoint import Endpoint
+from poolio.wire.selector import Selector
+
+__all__ = ["EventLoop", "new_event_loop", "run"]
+
+T = TypeVar("T")
+
+
+class EventLoop(AdaptedLoop):
+    """The standard SelectorEventLoop with poolio's selector and socket transports. Linux only.
+
+    Use it as `asyncio.Runner(loop_factory=poolio.EventLoop)`, or with `poolio.run()`. Every library on asyncio gets
+    poolio's transports, unchanged.
+    """
+
+    _closed = True  # until asyncio has made it: where it can't be made, there is nothing to close
+
+    def __init__(self) -> None:
+        selector = Selector()
+        self._reactor = selector.reactor
+        self._reactor.adapter = self
+        self._listeners = {}
+        super().__init__(selector)
+        selector.serve(self)
+
+    def _ensure_fd_no_transport(self, fd):  # type: ignore
+        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+        transport = self._reactor.source_at(fd if isinstance(fd, int) else int(fd.fileno()))
+        if isinstance(transport, Endpoint):
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+
+
+def new_event_loop() -> EventLoop:
+    """A new poolio.EventLoop, for `loop_factory=`; close it at the end. NotImplementedError where there is no epoll."""
+    return EventLoop()
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """asyncio.run() on a new poolio.EventLoop: runs a coroutine to its end and returns its result.
+
+    RuntimeError from within a running loop; NotImplementedError on systems without epoll.
+    """
+    if asyncio._get_running_loop() is not None:  # before a loop is made, which could not be closed in order here
+        raise RuntimeError("poolio.run() cannot be called from a running event loop")
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)

@@ -1,0 +1,67 @@
+"""Owns the functions that connect and serve with streams, on the running loop, whichever it is.
+
+Refuses to know how connections are made (connect) and what a stream is (streams.connection). asyncio's functions are
+the model: the same names, arguments and errors, on poolio's transports where there are any, and on the loop's own
+elsewhere.
+"""
+
+import asyncio
+from typing import Any
+
+from poolio.loops import connect
+from poolio.loops.server import Server
+from poolio.memory.pool import Pool
+from poolio.streams.connection import Handler, StreamProtocol, StreamWriter
+from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
+from poolio.wire.reactor import HAS_EPOLL
+
+__all__ = ["open_connection", "open_unix_connection", "start_server", "start_unix_server"]
+
+
+async def open_connection(
+    host: str | None = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
+    **options: Any,
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect over TCP, or TLS with `ssl=`: asyncio.open_connection() on poolio's transports, with its arguments.
+
+    limit  bytes, as StreamReader; pool: what is received into, None: the default pool
+    """
+    _, protocol = await _connector().create_connection(
+        lambda: StreamProtocol(limit=limit, pool=pool), host, port, **options)
+    return protocol.reader, protocol.take_writer()
+
+
+async def open_unix_connection(
+    path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect to a unix socket: asyncio.open_unix_connection() on poolio's transports, with its arguments."""
+    _, protocol = await _connector().create_unix_connection(
+        lambda: StreamProtocol(limit=limit, pool=pool), path, **options)
+    return protocol.reader, protocol.take_writer()
+
+
+async def start_server(
+    connected: Handler, host: Any = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT,
+    pool: Pool | None = None, **options: Any,
+) -> Server:
+    """Serve TCP, or TLS with `ssl=`: asyncio.start_server() on poolio's transports, with its arguments.
+
+    connected(reader, writer) is called for each connection; a coroutine becomes a task.
+    """
+    server: Server = await _connector().create_server(
+        lambda: StreamProtocol(connected, limit=limit, pool=pool), host, port, **options)
+    return server
+
+
+async def start_unix_server(
+    connected: Handler, path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
+) -> Server:
+    """Serve a unix socket: asyncio.start_unix_server() on poolio's transports, with its arguments."""
+    server: Server = await _connector().create_unix_server(
+        lambda: StreamProtocol(connected, limit=limit, pool=pool), path, **options)
+    return server
+
+
+def _connector() -> Any:
+    """What connects and serves: poolio's functions, or without epoll the loop's methods of the same names."""
+    return connect if HAS_EPOLL else asyncio.get_running_loop()

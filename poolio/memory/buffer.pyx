@@ -1,0 +1,451 @@
+"""Owns Buffer: pooled bytes that slice without copying, compare, search, split and convert as `bytes` does.
+
+Refuses to know how memory is found (pool, readslab), kept (allocation) or sent (protocol). Called by users; made by
+pool, readslab and slicing.
+
+Code of other people can run in the middle of an operation (an __index__, a __buffer__, a codec) and release or
+freeze the Buffer. So arguments are converted first and the Buffer is looked at afterwards, or is exported meanwhile.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject
+from cpython.slice cimport PySlice_Unpack
+from libc.string cimport memcmp, memcpy, memmove
+
+import pickle
+
+from poolio.c.faults cimport poolio_calloc, poolio_malloc
+from poolio.c.objects cimport poolio_is_method, poolio_method_of
+from poolio.c.python cimport (
+    PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, PyNumber_Index, PySeqIter_New, PyType_Modified,
+    PyUnicode_DecodeUTF8,
+)
+from poolio.c.search cimport poolio_find
+from poolio.memory.allocation cimport (
+    Holder, blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, make_holders,
+    new_holder, store_of,
+)
+from poolio.memory.numbers cimport Numbers
+from poolio.memory.search cimport (
+    COUNT, FIRST, LAST, Needle, Range, bound, byte_of, drop_needle, has_end, range_of, required, search, take_needle,
+)
+from poolio.memory.slab cimport Slab, SlabStore
+
+cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never written
+
+
+@cython.final
+cdef class Buffer(Numbers):
+    """A contiguous range of pooled bytes.
+
+    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`, `concat`), by receiving, or by slicing
+    another Buffer; a slice shares the memory. Supports the buffer protocol (`memoryview`, `bytes`, sockets, struct, re,
+    numpy) and takes any contiguous bytes-like object as an argument.
+
+    Ownership: the memory goes back to its pool when the last Buffer on it, and the last view of one, is dropped or
+    released, in any thread. `release()` gives up this Buffer alone: its slices stay valid. A second release does
+    nothing; a release under a view is a BufferError; use after release raises BufferReleased (a ValueError). A Buffer
+    keeps its pool alive. After a fork each process has the memory for itself.
+
+    A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation, and writing is a
+    TypeError from then on. Frozen Buffers hash like the equal `bytes`.
+
+    `read_...` and `write_...` are numbers at a byte offset from this Buffer's start, aligned or not: IndexError for one
+    outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what it wrote.
+    """
+
+    def __init__(self):
+        raise TypeError("a Buffer is made by a pool: poolio.alloc(size), poolio.from_bytes(data), ...")
+
+    def __len__(self):
+        ensure_alive(self)
+        return self.length
+
+    def __repr__(self):
+        if self.allocation == NULL:
+            return "<poolio.Buffer released>"
+        state = "frozen" if self.allocation.frozen else "writable"
+        return f"<poolio.Buffer of {self.length} bytes, {state}, at offset {self.offset}>"
+
+    # --- slices and items -------------------------------------------------------------------------------
+
+    def __getitem__(self, key):
+        cdef Py_ssize_t start, stop, step
+        cdef Range place
+        if isinstance(key, slice):
+            PySlice_Unpack(key, &start, &stop, &step)
+            ensure_alive(self)
+            if step != 1:
+                raise ValueError(f"a Buffer slice has step 1, not {step}; copy with bytes(buf)[...] instead")
+            place = _slice_range(self, start, stop)
+            return slice_of(self, place.start, place.length)
+        return <unsigned char>self.data[_index(self, key)]
+
+    def __iter__(self):
+        ensure_alive(self)
+        return PySeqIter_New(self)
+
+    def __setitem__(self, key, value):
+        cdef Py_ssize_t start, stop, step
+        cdef Range place
+        cdef unsigned char byte
+        ensure_writable(self)
+        if isinstance(key, slice):
+            PySlice_Unpack(key, &start, &stop, &step)
+            if step != 1:
+                raise ValueError(f"a Buffer slice has step 1, not {step}")
+            place = _slice_range(self, start, stop)
+            _copy_in(self, place.start, place.length, value)
+            return
+        start = _index(self, key)
+        byte = byte_of(value)
+        ensure_writable(self)     # value's __index__ may have released or frozen it
+        self.data[start] = <char>byte
+
+    def __delitem__(self, key):
+        raise TypeError("a Buffer does not change its size: its bytes cannot be deleted")
+
+    # --- comparison -------------------------------------------------------------------------------------
+
+    def __richcmp__(self, other, int operation):
+        cdef Py_buffer view
+        cdef Py_ssize_t mine
+        cdef int order
+        ensure_alive(self)
+        if not PyObject_CheckBuffer(other):
+            return NotImplemented
+        try:
+            PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
+        except BufferError:        # not contiguous: bytearray does not compare with it either
+            return NotImplemented
+        try:
+            ensure_alive(self)
+            mine = self.length
+            if operation == Py_EQ or operation == Py_NE:
+                if mine != view.len:
+                    return operation == Py_NE
+            order = memcmp(self.data, view.buf, <size_t>min(mine, view.len))
+            if order == 0:
+                order = (mine > view.len) - (mine < view.len)
+        finally:
+            PyBuffer_Release(&view)
+        if operation == Py_EQ:
+            return order == 0
+        if operation == Py_NE:
+            return order != 0
+        if operation == Py_LT:
+            return order < 0
+        if operation == Py_LE:
+            return order <= 0
+        if operation == Py_GT:
+            return order > 0
+        return order >= 0
+
+    def __hash__(self):
+        ensure_alive(self)
+        if not self.allocation.frozen:
+            raise TypeError("a writable Buffer is unhashable; freeze() it first")
+        return hash(self.tobytes())
+
+    # --- searching: as bytes does it, for a byte as an integer or for any bytes-like object -----------------
+
+    def __contains__(self, value):
+        if PyIndex_Check(value):
+            try:
+                value = PyNumber_Index(value)
+            except TypeError:      # an array of numpy: has __index__, and is no integer
+                pass
+        return search(self, value, None, None, FIRST) >= 0
+
+    def find(self, sub, start=None, stop=None, /):
+        """The lowest index in [start:stop] where `sub` begins; -1 if it is not there."""
+        return search(self, sub, start, stop, FIRST)
+
+    def rfind(self, sub, start=None, stop=None, /):
+        """The highest index in [start:stop] where `sub` begins; -1 if it is not there."""
+        return search(self, sub, start, stop, LAST)
+
+    def index(self, sub, start=None, stop=None, /):
+        """As `find`, but ValueError if it is not there."""
+        return required(search(self, sub, start, stop, FIRST))
+
+    def rindex(self, sub, start=None, stop=None, /):
+        """As `rfind`, but ValueError if it is not there."""
+        return required(search(self, sub, start, stop, LAST))
+
+    def count(self, sub, start=None, stop=None, /):
+        """How often `sub` is in [start:stop], overlaps not counted."""
+        return search(self, sub, start, stop, COUNT)
+
+    def startswith(self, prefix, start=None, stop=None, /):
+        """Does [start:stop] begin with `prefix`, a bytes-like object or a tuple of them?"""
+        return has_end(self, prefix, start, stop, FIRST)
+
+    def endswith(self, suffix, start=None, stop=None, /):
+        """Does [start:stop] end with `suffix`, a bytes-like object or a tuple of them?"""
+        return has_end(self, suffix, start, stop, LAST)
+
+    def split(self, sep=None, maxsplit=-1):
+        """The pieces between the separators, as slices: nothing is copied.
+
+        sep       a non-empty bytes-like object; None: runs of ASCII whitespace, and no empty pieces
+        maxsplit  at most so many splits, the rest is the last piece; below 0: all
+        """
+        cdef Py_ssize_t most = PyNumber_AsSsize_t(maxsplit, NULL)
+        if most < 0:
+            most = PY_SSIZE_T_MAX
+        if sep is None:
+            return _split_whitespace(self, most)
+        return _split_at(self, sep, most)
+
+    # --- conversion -------------------------------------------------------------------------------------
+
+    def tobytes(self):
+        """A `bytes` copy; the same as `bytes(buf)`."""
+        ensure_alive(self)
+        return PyBytes_FromStringAndSize(self.data, self.length)
+
+    def __bytes__(self):
+        return self.tobytes()
+
+    def decode(self, encoding="utf-8", errors="strict"):
+        """The text, as `bytes.decode` gives it; UnicodeDecodeError for what is none.
+
+        A codec written in Python that releases the Buffer gets BufferError.
+        """
+        cdef bint is_plain = encoding == "utf-8" and errors == "strict"
+        ensure_alive(self)
+        if is_plain:
+            return PyUnicode_DecodeUTF8(self.data, self.length, NULL)
+        return str(self, encoding, errors)
+
+    def hex(self, *args, **kwargs):
+        """Two hexadecimal digits a byte; `sep` and `bytes_per_sep` as in `bytes.hex`."""
+        with memoryview(self) as view:
+            return view.hex(*args, **kwargs)
+
+    def __reduce_ex__(self, int protocol):
+        """Pickles its bytes and whether it is frozen; from protocol 5 on without a copy, out of band if asked for."""
+        ensure_alive(self)
+        frozen = self.allocation.frozen
+        return store_of(self).from_pickle, (pickle.PickleBuffer(self) if protocol >= 5 else self.tobytes(), frozen)
+
+    def __copy__(self):
+        """A writable copy from the same pool."""
+        ensure_alive(self)
+        return store_of(self).from_bytes(self)
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
+
+    # --- copying and filling ----------------------------------------------------------------------------
+
+    def copy_into(self, target, Py_ssize_t offset=0):
+        """Copy as much as fits into a writable bytes-like object, from its byte `offset` on; return how much that was.
+
+        The two may overlap. IndexError for an offset outside the target, BufferError or TypeError for one that is
+        read-only.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t size
+        ensure_alive(self)
+        PyObject_GetBuffer(target, &view, PyBUF_WRITABLE)
+        try:
+            ensure_alive(self)
+            if not 0 <= offset <= view.len:
+                raise IndexError(f"offset {offset} is outside a target of {view.len} bytes")
+            size = min(self.length, view.len - offset)
+            memmove(<char *>view.buf + offset, self.data, <size_t>size)
+        finally:
+            PyBuffer_Release(&view)
+        return size
+
+    def fill(self, value, start=None, stop=None):
+        """Set every byte of [start:stop] to `value`, or repeat a bytes-like pattern over it; return this Buffer.
+
+        ValueError for a byte outside 0..255 and for an empty pattern. The pattern may lie in this Buffer.
+        """
+        cdef Needle pattern
+        cdef Range place
+        cdef Py_ssize_t first = bound(start, 0)
+        cdef Py_ssize_t last = bound(stop, PY_SSIZE_T_MAX)
+        take_needle(value, &pattern)
+        try:
+            ensure_writable(self)
+            if pattern.length == 0:
+                raise ValueError("a Buffer cannot be filled with an empty pattern")
+            place = _slice_range(self, first, last)
+            _repeat(self.data + place.start, place.length, pattern.data, pattern.length)
+        finally:
+            drop_needle(&pattern)
+        return self
+
+    def detach(self):
+        """Return a frozen copy in memory of exactly its own size, and release this Buffer.
+
+        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of it is alive.
+        """
+        ensure_alive(self)
+        if self.exports > 0:
+            raise BufferError(f"cannot detach a Buffer while {self.exports} view(s) of it are alive")
+        copy = own_copy(self)
+        buffer_release(self)
+        return copy
+
+
+cdef int _adopt_methods(kind) except -1:
+    """Make a base's methods Buffer's own. CPython calls fast what is of an object's very class: 9 ns."""
+    own = <dict>(<PyTypeObject *>Buffer).tp_dict
+    for name, method in vars(kind).items():
+        if poolio_is_method(method) and name not in own:
+            own[name] = poolio_method_of(<PyTypeObject *>Buffer, method)
+    PyType_Modified(<PyTypeObject *>Buffer)
+    return 0
+
+_adopt_methods(Numbers)
+_adopt_methods(Holder)
+make_holders(<PyTypeObject *>Buffer)
+
+
+# --- making one ---------------------------------------------------------------------------------------------
+
+cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
+    """A Buffer on part of an alive one's range; start and length lie in it."""
+    cdef Buffer piece = <Buffer>blank_holder()
+    join_allocation(piece, buf, start, length)
+    return piece
+
+
+cdef Buffer own_copy(Buffer buf):
+    """A frozen Buffer of an alive one's bytes, in memory of exactly its size; counted as copied."""
+    cdef Buffer copy
+    buf.exports += 1               # making one can run other people's code: it must not release this one meanwhile
+    try:
+        copy = new_own_buffer(store_of(buf), buf.length, False)
+    finally:
+        buf.exports -= 1
+    memcpy(copy.data, buf.data, <size_t>buf.length)
+    copy.allocation.frozen = True
+    count_copied(buf)
+    return copy
+
+
+cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
+    """A Buffer that is the allocation of size bytes at memory, as new_holder()."""
+    return <Buffer>new_holder(store, slab, memory, size)
+
+
+cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
+    """A Buffer in memory of its own from malloc. Size 0 has no memory at all."""
+    cdef Buffer buf
+    cdef char *memory = NOWHERE
+    if size > 0:
+        memory = <char *>(poolio_calloc(<size_t>size) if zeroed else poolio_malloc(<size_t>size))
+        if memory == NULL:
+            raise MemoryError(f"the system did not give {size} bytes")
+    try:
+        buf = new_buffer(store, NULL, memory, size)
+    except BaseException:
+        if size > 0:
+            PyMem_Free(memory)
+        raise
+    store.own_allocations += 1
+    store.own_bytes += size
+    return buf
+
+
+# --- arguments ----------------------------------------------------------------------------------------------
+
+cdef inline Range _slice_range(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
+    """As `buf[start:stop]` takes it: inside the Buffer whatever the bounds are."""
+    cdef Range place = range_of(buf, start, stop)
+    place.start = min(place.start, buf.length)
+    place.length = max(place.length, 0)
+    return place
+
+
+cdef Py_ssize_t _index(Buffer buf, key) except -1:
+    if not PyIndex_Check(key):
+        raise TypeError(f"a Buffer index is an integer or a slice, not {type(key).__name__!r}")
+    cdef Py_ssize_t index = PyNumber_AsSsize_t(key, <PyObject *>IndexError)
+    ensure_alive(buf)
+    if index < 0:
+        index += buf.length
+    if not 0 <= index < buf.length:
+        raise IndexError(f"index {key} is outside a Buffer of {buf.length} bytes")
+    return index
+
+
+cdef int _copy_in(Buffer buf, Py_ssize_t start, Py_ssize_t length, value) except -1:
+    cdef Py_buffer view
+    PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+    try:
+        ensure_writable(buf)
+        if view.len != length:
+            raise ValueError(f"a Buffer does not change its size: {view.len} bytes do not fit a slice of {length}")
+        memmove(buf.data + start, view.buf, <size_t>length)
+    finally:
+        PyBuffer_Release(&view)
+    return 0
+
+
+# --- splitting and filling ----------------------------------------------------------------------------------
+
+cdef list _split_at(Buffer buf, sep, Py_ssize_t most):
+    cdef Needle needle
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t found
+    cdef list pieces = []
+    if not PyObject_CheckBuffer(sep):
+        raise TypeError(f"a separator is a bytes-like object, not {type(sep).__name__!r}")
+    take_needle(sep, &needle)
+    try:
+        ensure_alive(buf)
+        if needle.length == 0:
+            raise ValueError("an empty separator splits nothing")
+        while len(pieces) < most:
+            found = poolio_find(buf.data + start, buf.length - start, needle.data, needle.length)
+            if found < 0:
+                break
+            pieces.append(slice_of(buf, start, found))
+            start += found + needle.length
+        pieces.append(slice_of(buf, start, buf.length - start))
+    finally:
+        drop_needle(&needle)
+    return pieces
+
+
+cdef inline bint _is_space(char byte) noexcept:
+    return byte == c" " or c"\t" <= byte <= c"\r"      # tab, line feed, vertical tab, form feed, carriage return
+
+
+cdef list _split_whitespace(Buffer buf, Py_ssize_t most):
+    cdef Py_ssize_t start
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef list pieces = []
+    ensure_alive(buf)
+    end = buf.length
+    while True:
+        while at < end and _is_space(buf.data[at]):
+            at += 1
+        if at == end:
+            return pieces
+        start = at
+        if len(pieces) == most:
+            at = end             # the rest as it is, its last whitespace too
+        while at < end and not _is_space(buf.data[at]):
+            at += 1
+        pieces.append(slice_of(buf, start, at - start))
+
+
+cdef void _repeat(char *room, Py_ssize_t size, const char *pattern, Py_ssize_t length) noexcept nogil:
+    """Fill room with the pattern: once, then what stands there already, doubling."""
+    cdef Py_ssize_t done = min(size, length)
+    memmove(room, pattern, <size_t>done)           # the pattern may lie in the room
+    while done < size:
+        memcpy(room + done, room, <size_t>min(done, size - done))
+        done += min(done, size - done)

@@ -1,0 +1,407 @@
+"""Owns Chain: what was received and not yet used, as one byte sequence over the Buffers that it came in.
+
+Refuses to know frames and streams. Called by framing and by the stream reader: put() what arrives, cut() what is
+complete. Nothing is copied but what straddles two Buffers, and small rests:
+
+    feed   ──> put() ──> ┤ Link 0 ... 4099 ┤──┤ Link 4100 ... 8000 ┤ ──> cut(100): a slice, or a copy where it straddles
+                                                                   └──> unpin(): at the end of the callback
+
+A rest that is less than an eighth of the slab that it keeps moves to memory of the chain's own. Rests of later reads
+are put into the room behind it, and the next such memory is twice as large, up to 32 KiB: a peer that sends one byte at
+a time costs two copies of each, not an object. Small rests between large ones get no room.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memchr, memcpy
+
+from poolio.c.faults cimport poolio_armed, poolio_malloc
+from poolio.c.python cimport PyNumber_AsSsize_t
+from poolio.c.search cimport poolio_find
+from poolio.memory.allocation cimport Allocation, ensure_alive, store_of
+from poolio.memory.buffer cimport Buffer, new_own_buffer, slice_of
+from poolio.memory.pool cimport Pool, default_pool
+from poolio.memory.slab cimport SlabStore
+
+cdef enum:
+    SPARE_LINKS = 256
+    PINS_TOO_MUCH = 8           # a rest moves if it is less than an eighth of what it keeps
+    LARGEST_OWN = 32768         # an eighth of a default slab
+
+cdef Link *spare = NULL
+cdef int spare_count = 0
+
+
+cdef Link *_new_link(Buffer buf) except NULL:
+    global spare, spare_count
+    cdef Link *link = spare
+    if link != NULL and not poolio_armed():
+        spare = link.following
+        spare_count -= 1
+    else:
+        link = <Link *>poolio_malloc(sizeof(Link))
+        if link == NULL:
+            raise MemoryError("the system has no memory left for a chain")
+    Py_INCREF(buf)
+    link.buf = <PyObject *>buf
+    link.data = buf.data
+    link.length = buf.length
+    link.room = 0
+    link.following = NULL
+    return link
+
+
+cdef void _end_link(Link *link) noexcept:
+    global spare, spare_count
+    cdef PyObject *buf = link.buf
+    if spare_count < SPARE_LINKS:
+        link.following = spare
+        spare = link
+        spare_count += 1
+    else:
+        PyMem_Free(link)
+    Py_DECREF(<Buffer>buf)
+
+
+@cython.final
+@cython.no_gc
+cdef class Chain:
+    """Buffers in order, as one byte sequence: append at the end, cut from the front.
+
+    pool  where what is appended is copied to if it is no Buffer; None: the default pool
+
+    A Buffer is appended without a copy; you may release yours. `take` and `peek` give slices, or one copy from the
+    first Buffer's pool where bytes of several are asked for: PoolExhausted at that pool's max_bytes, and nothing is
+    lost. Asking for more bytes than there are is a ValueError.
+
+    `wanted` is for decoders: with fewer bytes than this, another look is in vain. `take` and `advance` set it to 0.
+    """
+
+    def __init__(self, pool=None):
+        if pool is not None and not isinstance(pool, Pool):
+            raise TypeError(f"a chain's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
+        self.pool = pool
+
+    def __dealloc__(self):
+        while self.first != NULL:
+            self._drop_first()
+
+    def __len__(self):
+        return self.size
+
+    def __repr__(self):
+        return f"<poolio.Chain of {self.size} bytes>"
+
+    @property
+    def contiguous(self):
+        """How many bytes from the front lie in one Buffer, and can be taken without a copy."""
+        return 0 if self.first == NULL else self.first.length
+
+    cpdef object append(self, data):
+        """Put a Buffer or a bytes-like object, of which a copy is made, at the end."""
+        cdef Buffer buf
+        if isinstance(data, Buffer):
+            ensure_alive(<Buffer>data)
+            buf = slice_of(<Buffer>data, 0, (<Buffer>data).length)
+        else:
+            buf = (self.pool or default_pool()).from_bytes(data)
+        if buf.length > 0:
+            self.put(buf)
+
+    def take(self, count):
+        """The first `count` bytes as a Buffer; they are gone from the chain."""
+        return self.cut(self._within(count))
+
+    def peek(self, count):
+        """The first `count` bytes as a Buffer; they stay."""
+        cdef Py_ssize_t size = self._within(count)
+        if size > 0 and size <= self.first.length:
+            return slice_of(<Buffer>self.first.buf, self.first.data - (<Buffer>self.first.buf).data, size)
+        return self._copy(self.first, 0, size)
+
+    def advance(self, count):
+        """Drop the first `count` bytes."""
+        self.drop(self._within(count))
+
+    def clear(self):
+        """Drop all bytes."""
+        self.drop(self.size)
+
+    def find(self, separator):
+        """The index of the first `separator`, a non-empty bytes-like object; -1 if it is not there.
+
+        The chain remembers how far it has searched: while the same `bytes` is searched for, and only bytes before it
+        are taken, nothing is searched twice.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t found
+        PyObject_GetBuffer(separator, &view, PyBUF_SIMPLE)
+        try:
+            if view.len == 0:
+                raise ValueError("an empty separator is found everywhere")
+            if not (PyBytes_CheckExact(separator) and self.searched_for == separator):
+                self.searched = 0
+                self.searched_for = separator if PyBytes_CheckExact(separator) else None
+            found = self.find_from(max(self.searched - view.len + 1, 0), self.size, <const char *>view.buf, view.len)
+            self.searched = self.size if found < 0 else found + view.len - 1
+            return found
+        finally:
+            PyBuffer_Release(&view)
+
+    def check(self):
+        """Raise AssertionError unless the links add up to the size."""
+        cdef Link *link = self.first
+        cdef Link *last = NULL
+        cdef Py_ssize_t size = 0
+        while link != NULL:
+            if link == self.begun_in and size != self.begun_at:
+                raise AssertionError(f"{self!r}: a search would begin at {self.begun_at} instead of {size}")
+            start = link.data - (<Buffer>link.buf).data
+            if not 0 <= start <= start + link.length <= (<Buffer>link.buf).length or link.length == 0:
+                raise AssertionError(f"{self!r}: a link of {link.length} bytes lies outside its Buffer")
+            size += link.length
+            last = link
+            link = link.following
+        if size != self.size or (last != NULL and last != self.last) or not 0 <= self.searched <= size:
+            raise AssertionError(f"{self!r}: its links hold {size} bytes, {self.searched} are searched")
+
+    cdef Py_ssize_t _within(self, count) except -1:
+        cdef Py_ssize_t size = PyNumber_AsSsize_t(count, NULL)
+        if not 0 <= size <= self.size:
+            raise ValueError(f"count must be in 0..{self.size}, the bytes of the chain, not {count}")
+        return size
+
+    # --- in C -------------------------------------------------------------------------------------------
+
+    cdef int put(self, Buffer buf) except -1:
+        cdef Link *link = _new_link(buf)
+        if self.first == NULL:
+            self.first = link
+        else:
+            self.last.following = link
+        self.last = link
+        self.size += link.length
+        if self.to_discard > 0:
+            self.discard(self.to_discard)
+        return 0
+
+    cdef Buffer cut(self, Py_ssize_t count):
+        """The first `count` bytes, 0 to size."""
+        return self.cut_out(0, count, 0)
+
+    cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind):
+        """`count` bytes, of which those before and behind them go too. If there is no memory, nothing is lost."""
+        cdef Link *link = self.first
+        cdef Py_ssize_t start = before
+        cdef Buffer buf
+        if count > 0:
+            while start >= link.length:
+                start -= link.length
+                link = link.following
+        if count == 0 or start + count > link.length:
+            buf = self._copy(link, start, count)
+        elif count == (<Buffer>link.buf).length:
+            buf = <Buffer>link.buf
+        else:
+            buf = slice_of(<Buffer>link.buf, link.data - (<Buffer>link.buf).data + start, count)
+        self.drop(before + count + behind)
+        return buf
+
+    cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count):
+        """A copy of bytes from a link on. From the pool of what is there, or of the chain if nothing is."""
+        cdef Pool pool
+        cdef Buffer copy
+        if link == NULL:
+            pool = self.pool or default_pool()
+        else:
+            pool = <Pool>store_of(<Buffer>link.buf)
+        copy = pool._carve(count, False)
+        _read_from(link, start, copy.data, count)
+        return copy
+
+    cdef void read_into(self, char *target, Py_ssize_t count) noexcept:
+        """Copy the first `count` bytes, 0 to size."""
+        _read_from(self.first, 0, target, count)
+
+    cdef void drop(self, Py_ssize_t count) noexcept:
+        """Forget the first `count` bytes, 0 to size."""
+        self.size -= count
+        self.wanted = 0
+        self.searched = max(self.searched - count, 0)
+        self.begun_at = max(self.begun_at - count, 0)
+        while count > 0 and count >= self.first.length:
+            count -= self.first.length
+            self._drop_first()
+        if count > 0:
+            self.first.data += count
+            self.first.length -= count
+
+    cdef void discard(self, Py_ssize_t count) noexcept:
+        """Forget the next `count` bytes, also those that are still to come."""
+        cdef Py_ssize_t here = min(count, self.size)
+        self.to_discard = count - here
+        self.drop(here)
+
+    cdef void _drop_first(self) noexcept:
+        cdef Link *link = self.first
+        self.first = link.following
+        if self.looked_at == link:
+            self.looked_at = NULL
+        if self.begun_in == link:
+            self.begun_in = NULL
+        _end_link(link)
+
+    cdef Py_ssize_t bytes_in(self, Pool pool) noexcept:
+        """Bytes that lie in slabs of this pool."""
+        cdef Link *link = self.first
+        cdef Allocation *allocation
+        cdef Py_ssize_t held = 0
+        while link != NULL:
+            allocation = (<Buffer>link.buf).allocation
+            if allocation.store == <PyObject *>pool and allocation.slab != NULL:
+                held += link.length
+            link = link.following
+        return held
+
+    # --- searching --------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t find_from(self, Py_ssize_t start, Py_ssize_t stop, const char *needle, Py_ssize_t length) noexcept:
+        """The index at or after `start` where the needle begins, so that it ends at `stop` at the latest; -1: none."""
+        cdef Link *link = self.first
+        cdef Py_ssize_t at = 0              # index of the link's first byte
+        cdef Py_ssize_t here, end, found
+        if self.begun_in != NULL and self.begun_at <= start:
+            link = self.begun_in            # links that were searched are not walked over again
+            at = self.begun_at
+        while link != NULL and at + link.length <= start:
+            at += link.length
+            link = link.following
+        self.begun_in = link
+        self.begun_at = at
+        while link != NULL and start + length <= stop:
+            here = start - at
+            end = min(link.length, stop - at)
+            found = poolio_find(link.data + here, end - here, needle, length)
+            if found >= 0:
+                return start + found
+            start = at + max(end - length + 1, here)
+            if start + length <= stop:      # it may begin here and end in a later link
+                found = _find_across(link, start - at, stop - at, needle, length)
+                if found >= 0:
+                    return at + found
+            at += link.length
+            start = at
+            link = link.following
+        return -1
+
+    # --- keeping little ---------------------------------------------------------------------------------
+
+    cdef int unpin(self) except -1:
+        """Called when its owner waits for more: what is kept now shall not keep much else."""
+        if self.last == NULL or self.last == self.looked_at:
+            return 0
+        return self._unpin()
+
+    cdef int _unpin(self) except -1:
+        cdef Link *before = self.looked_at
+        cdef Link *link
+        while True:
+            link = self.first if before == NULL else before.following
+            if link == NULL:
+                break
+            if _pins_too_much(link):
+                if before != NULL and before.room >= link.length:
+                    _move_behind(before, link)
+                    before.following = link.following
+                    if self.last == link:
+                        self.last = before
+                    if self.begun_in == link:
+                        self.begun_in = NULL
+                    _end_link(link)
+                    continue
+                _move_out(link, max(link.length, min(2 * _own_size(before), self.size, LARGEST_OWN)))
+            before = link
+        self.looked_at = before
+        return 0
+
+
+cdef void _read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t part
+    while count > 0:
+        part = min(count, link.length - start)
+        memcpy(target, link.data + start, <size_t>part)
+        target += part
+        count -= part
+        start = 0
+        link = link.following
+
+
+cdef Py_ssize_t _find_across(
+    Link *link, Py_ssize_t start, Py_ssize_t stop, const char *needle, Py_ssize_t length
+) noexcept:
+    """As find_from(), for a needle that begins in this link and ends in a later one. Indices are the link's."""
+    cdef Py_ssize_t last = min(link.length, stop - length + 1)
+    cdef const char *at
+    while start < last:
+        at = <const char *>memchr(link.data + start, needle[0], <size_t>(last - start))
+        if at == NULL:
+            break
+        start = at - link.data
+        if _lies_at(link, start, needle, length):
+            return start
+        start += 1
+    return -1
+
+
+cdef bint _lies_at(Link *link, Py_ssize_t start, const char *needle, Py_ssize_t length) noexcept:
+    cdef Py_ssize_t index
+    for index in range(length):
+        while start == link.length:
+            link = link.following
+            start = 0
+        if link.data[start] != needle[index]:
+            return False
+        start += 1
+    return True
+
+
+cdef bint _pins_too_much(Link *link) noexcept:
+    """Is it less than an eighth of the slab, or of the memory of its own, that it keeps?"""
+    cdef Allocation *allocation = (<Buffer>link.buf).allocation
+    cdef Py_ssize_t kept = allocation.slab.capacity if allocation.slab != NULL else allocation.size
+    return (link.length + link.room) * PINS_TOO_MUCH < kept
+
+
+cdef Py_ssize_t _own_size(Link *link) noexcept:
+    """Of the memory of the chain's own that it lies in; 0: it does not."""
+    if link == NULL or (<Buffer>link.buf).allocation.slab != NULL:
+        return 0
+    return (<Buffer>link.buf).allocation.size
+
+
+cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:
+    """Into memory of its own, with room behind it."""
+    cdef Buffer old = <Buffer>link.buf
+    cdef SlabStore store = store_of(old)
+    cdef Buffer own = new_own_buffer(store, capacity, False)
+    memcpy(own.data, link.data, <size_t>link.length)
+    store.copied_bytes += link.length
+    link.data = own.data
+    link.room = capacity - link.length
+    link.buf = <PyObject *>own
+    Py_INCREF(own)
+    Py_DECREF(old)
+    return 0
+
+
+cdef void _move_behind(Link *before, Link *link) noexcept:
+    """Into the room behind another one."""
+    cdef SlabStore store = store_of(<Buffer>before.buf)
+    memcpy(<char *>before.data + before.length, link.data, <size_t>link.length)
+    store.copied_bytes += link.length
+    before.length += link.length
+    before.room -= link.length

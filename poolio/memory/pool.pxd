@@ -1,0 +1,20 @@
+# Pool: allocations of every kind, from the slabs of its store. See pool.pyx.
+
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.slab cimport Slab, SlabStore
+
+cdef class Pool(SlabStore):
+    cdef object __weakref__
+    cdef Slab *current          # small allocations are carved here; NULL before the first and after a reclaim
+
+    # for other people's Cython too: alloc_unsafe() and alloc() for a size in C, with the GIL, same errors
+    cdef Buffer allocate(self, Py_ssize_t size)
+    cdef Buffer allocate_zeroed(self, Py_ssize_t size)
+
+    cdef Buffer _carve(self, Py_ssize_t size, bint zeroed)
+    cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed)
+    cdef Buffer _copy_of(self, const char *data, Py_ssize_t size)
+    cdef list _slab_lines(self)
+
+
+cpdef Pool default_pool()

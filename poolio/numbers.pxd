@@ -1,6 +1,0 @@
-# Numbers: fixed-width integers and floats in a Holder's bytes. See numbers.pyx.
-
-from poolio.allocation cimport Holder
-
-cdef class Numbers(Holder):
-    pass

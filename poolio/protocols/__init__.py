@@ -1,0 +1,1 @@
+"""The base classes of people's protocols: poolio.Protocol, FramedProtocol, DatagramProtocol."""

@@ -1,0 +1,86 @@
+"""Owns poolio.FramedProtocol: a protocol that is given whole frames, all of a read in one call.
+
+Refuses to know what a frame is (framing) and which transport it runs on (protocol). What a read leaves of an unfinished
+frame stays in the connection's Chain; when the peer ends in the middle of one, or sends what is no frame, the
+connection is closed with that error, after the frames before it were handed over.
+"""
+
+from poolio.framing.codec cimport Codec, decode_all
+from poolio.memory.chain cimport Chain
+from poolio.memory.pool cimport Pool
+from poolio.protocols.protocol cimport ProtocolCore
+
+from poolio.protocols.protocol import Protocol
+
+
+cdef class FramedCore(ProtocolCore):
+    """The compiled half of FramedProtocol."""
+
+    cdef Codec rules
+    cdef readonly Chain chain
+
+    def __cinit__(self, *arguments, **options):
+        self.chain = Chain()
+
+    def __init__(self, codec=None):
+        self.rules = _checked(self.codec if codec is None else codec)
+
+    def data_received(self, buf):
+        """For the transport: cut the frames of this read, hand them over."""
+        frames = []
+        self.chain.append(buf)
+        try:
+            decode_all(self._find_rules(), self.chain, frames)
+        finally:
+            if frames:
+                self.frames_received(frames)
+
+    def frames_received(self, frames):
+        """Called with a list of all frames that a read has completed, one at least, in order. They are yours."""
+
+    def eof_received(self):
+        """Called when the peer has sent its last byte: hands over a last frame, refuses an unfinished one."""
+        frame = self._find_rules().decode_last(self.chain)
+        if frame is not None:
+            self.frames_received([frame])
+
+    def connection_lost(self, exc):
+        """Called once at the end; `exc` is None after an orderly close."""
+        self.chain.clear()
+
+    def write_frame(self, *pieces):
+        """Send one frame of these bytes-like pieces, as the codec writes it; large ones are not copied.
+
+        FrameTooLarge beyond the codec's max_frame, and nothing is sent. Buffers are frozen, as by `write()`.
+        """
+        self.writelines(self._find_rules().gather(list(pieces)))
+
+    cdef Codec _find_rules(self):
+        if self.rules is None:          # __init__() was overridden, and not called
+            self.rules = _checked(self.codec)
+        return self.rules
+
+    cdef Py_ssize_t unread(self) except -1:
+        return self.chain.size
+
+    cdef Py_ssize_t unread_in(self, Pool pool) except -1:
+        return self.chain.bytes_in(pool)
+
+
+cdef Codec _checked(codec):
+    if not isinstance(codec, Codec):
+        raise TypeError(f"a FramedProtocol needs a poolio.Codec, not {type(codec).__name__!r}: "
+                        "give it one, or set `codec` on the class")
+    return <Codec>codec
+
+
+class FramedProtocol(FramedCore, Protocol):
+    """A stream protocol whose `frames_received(frames)` gets the frames of a whole read at once.
+
+    codec  a poolio.Codec (LengthPrefixed, Delimited, ...), or None: the class attribute `codec`. One may serve all
+           connections if it is poolio's own, or keeps no state.
+
+    Otherwise as poolio.Protocol. An override of connection_lost() calls super's, which drops an unfinished frame.
+    """
+
+    codec = None

@@ -1,0 +1,171 @@
+"""Owns poolio.Protocol: the base class that receives into pooled slices on any loop's own transports.
+
+Refuses to know which loop or transport it runs on: asyncio finds an asyncio.BufferedProtocol, uvloop a class with
+get_buffer() that is no asyncio.Protocol, aiofastnet the same as asyncio. A compiled class can't have a Python class
+as its first base, so the compiled part (ProtocolCore) comes first and asyncio's class second.
+
+The life of a byte here: get_buffer() reserves the tail of the loop's read slab -> the transport receives into it ->
+buffer_updated(n) makes a Buffer of exactly n bytes -> data_received(buf) -> write(buf) hands the transport a form
+that it accepts.
+"""
+
+import asyncio
+
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.object cimport PyTypeObject
+from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
+
+from poolio.c.objects cimport poolio_is_method, poolio_method_of
+from poolio.memory.allocation cimport count_copied, try_freeze
+from poolio.memory.buffer cimport Buffer, slice_of
+from poolio.memory.pool cimport Pool
+from poolio.wire.readslab cimport Reservation, read_slab_for
+from poolio.wire.receiver cimport Receiver
+from poolio.wire.stream cimport StreamTransport
+
+# Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
+# They cost the same at 8 to 11 KiB (benchmarks/writeform.py); half of that: the copy also takes room in the cache.
+cdef Py_ssize_t COPY_UP_TO = 4096
+
+
+cdef class ProtocolCore(Receiver):
+    """The compiled half of Protocol."""
+
+    def get_buffer(self, sizehint):
+        """For the transport: room for the next read, at least a quarter of a slab."""
+        if self.read_slab is None:
+            self._find_read_slab()
+        self.reservation = None
+        self.reservation = self.read_slab.reserve()
+        return self.reservation
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """For the transport: the first `nbytes` of the room were filled."""
+        cdef Reservation room = self.reservation
+        self.reservation = None
+        if self.read_slab is None:
+            raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
+        self._deliver(room, nbytes)
+
+    cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
+        self.data_received(self.read_slab.commit(room, nbytes))
+
+    cdef object _find_read_slab(self):
+        self.read_slab = read_slab_for(self.pool_to_receive_into(), asyncio.get_running_loop())
+
+    def connection_made(self, transport):
+        """Called once when the connection stands; keeps the transport. Call it when you override it."""
+        self.transport = transport
+
+    def data_received(self, buf):
+        """Called with each read's bytes as a Buffer of exactly that length. Yours: keep, slice or write it."""
+
+    def eof_received(self):
+        """Called when the peer has sent its last byte; a false result closes the connection."""
+
+    def connection_lost(self, exc):
+        """Called once at the end; `exc` is None after an orderly close."""
+
+    def pause_writing(self):
+        """Called when the transport's write queue rises above high water."""
+
+    def resume_writing(self):
+        """Called when the transport's write queue has fallen to low water."""
+
+    def write(self, data, /):
+        """Send a Buffer or any bytes-like object; what goes out is what it holds now.
+
+        A Buffer's allocation is frozen from here on, and releasing your Buffer afterwards is always allowed. If a
+        writable view of it is alive, or if `data` is another mutable object, its bytes are copied instead (counted in
+        the pool's `copied_bytes`). TypeError for what is not bytes-like, RuntimeError before connection_made(). Never
+        waits: what the kernel does not take is queued, see `pause_writing()`.
+        """
+        if type(self.transport) is StreamTransport:
+            (<StreamTransport>self.transport).write_data(data)
+        else:
+            self._write_elsewhere(data)
+
+    cdef object _write_elsewhere(self, data):
+        if self.transport is None:
+            raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
+        self.transport.write(self._wire_form(data))
+
+    def writelines(self, list_of_data, /):
+        """Send several pieces in order, each as by `write()`."""
+        if self.transport is None:
+            raise RuntimeError("writelines() before connection_made(); an override must call super().connection_made()")
+        if type(self.transport) is StreamTransport:
+            self.transport.writelines(list_of_data)
+        else:
+            self.transport.writelines([self._wire_form(data) for data in list_of_data])
+
+    cdef object _wire_form(self, data):
+        """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
+        cdef Buffer buf
+        cdef Pool pool
+        if isinstance(data, Buffer):
+            buf = <Buffer>data
+            if buf.allocation == NULL:
+                return buf.tobytes()               # raises BufferReleased
+            if not try_freeze(buf):
+                count_copied(buf)
+                return buf.tobytes()
+            if buf.length <= COPY_UP_TO:
+                return buf.tobytes()
+            return PyMemoryView_FromObject(slice_of(buf, 0, buf.length))
+        if PyBytes_CheckExact(data) or PyMemoryView_Check(data) and _is_plain_view_of_bytes(data):
+            return data
+        if not PyObject_CheckBuffer(data):
+            raise TypeError(f"write() takes a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        snapshot = bytes(data)
+        pool = self.pool_to_receive_into()
+        pool.copied_bytes += len(snapshot)
+        return snapshot
+
+
+cdef bint _is_plain_view_of_bytes(view) except -1:
+    """May a transport keep it, and cut it where it likes? It counts items and takes them for bytes."""
+    return isinstance(view.obj, bytes) and view.itemsize == 1 and view.ndim == 1 and view.c_contiguous
+
+
+class Protocol(ProtocolCore, asyncio.BufferedProtocol):
+    """A stream protocol whose `data_received(buf)` gets pooled Buffers; use it as asyncio.Protocol.
+
+    Works on asyncio's, uvloop's and aiofastnet's transports, over TCP, unix sockets and TLS. An idle connection holds
+    no read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None is
+    `poolio.default_pool()`.
+
+    An exception from `data_received` closes this connection only and goes to the loop's exception handler.
+    """
+
+    pool = None
+
+    @classmethod
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        _own_write(cls)
+
+
+cdef object _own_write(cls):
+    """Make write() the class's own method, unless somebody overrides it.
+
+    CPython calls without detour only what belongs to an object's very class: 175 instructions of 1,500 for an echoed
+    message (callgrind). What its bases were given in this way is looked through, so inheritance stays as written.
+    """
+    for base in cls.__mro__:
+        found = vars(base).get("write")
+        if found is not None and (base is ProtocolCore or not poolio_is_method(found)):
+            break
+    if base is ProtocolCore:
+        found = poolio_method_of(<PyTypeObject *>cls, found)
+    if base is not cls:
+        cls.write = found
+
+
+def own_methods(cls):
+    """Make the compiled methods that a final class inherits its own, as `_own_write` does for one."""
+    for base in reversed([base for base in cls.__mro__ if base is not object]):
+        for name, method in vars(base).items():
+            if poolio_is_method(method):
+                setattr(cls, name, poolio_method_of(<PyTypeObject *>cls, method))

@@ -1,4 +1,0 @@
-import asyncio
-
-class Receiver:
-    transport: asyncio.Transport

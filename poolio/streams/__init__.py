@@ -1,0 +1,1 @@
+"""Streams: reading and writing a connection with `await`, as asyncio's streams do it."""

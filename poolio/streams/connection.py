@@ -1,0 +1,247 @@
+"""Owns StreamWriter and StreamProtocol: what of a stream's life is rare and may wait. Compiled halves do the rest.
+
+Refuses to know how bytes are kept and awaited (reader), how they are sent (writer) and received (protocol), and how
+connections are made (loops).
+"""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable
+from ssl import SSLContext
+from typing import Any
+
+from poolio.memory.buffer import Buffer
+from poolio.memory.pool import Pool
+from poolio.protocols.protocol import ProtocolCore, own_methods
+from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
+from poolio.streams.writer import StreamCore, WriterCore
+from poolio.wire.stream import StreamTransport
+
+__all__ = ["Handler", "StreamProtocol", "StreamWriter"]
+
+Handler = Callable[[StreamReader, "StreamWriter"], Awaitable[None] | None]
+
+
+class StreamWriter(WriterCore):
+    """Writes to a stream, as asyncio.StreamWriter; takes Buffers as well as bytes-like objects.
+
+    Made by open_connection() and start_server(). Close it at the end: a ResourceWarning if it is dropped open.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<poolio.StreamWriter transport={self.transport!r}>"
+
+    def __del__(self) -> None:
+        if self.protocol is not None and not self.protocol.is_lost and not self.transport.is_closing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            if not self.protocol.loop.is_closed():
+                self.close()
+
+    async def _drain(self) -> None:
+        error = self.reader.exception() if self.reader is not None else None
+        if error is not None:
+            raise error
+        if self.transport.is_closing():
+            await asyncio.sleep(0)  # connection_lost() may have an error to tell
+        waiter = self.protocol.drain_waiter(self.protocol.loop)
+        if waiter is not None:
+            try:
+                await waiter
+            finally:
+                self.protocol.forget_drain(waiter)
+
+    def can_write_eof(self) -> bool:
+        """Can this transport end one direction alone? Not over TLS."""
+        return self.transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Send what is queued, then the end of the stream; reading goes on."""
+        self.transport.write_eof()
+
+    def close(self) -> None:
+        """Send what is queued, then close; see `wait_closed()`."""
+        self.transport.close()
+
+    def is_closing(self) -> bool:
+        """Was it closed, or is it about to be?"""
+        return self.transport.is_closing()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed. Raises the error that it ended with."""
+        await self.protocol.wait_closed()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the transport's."""
+        return self.transport.get_extra_info(name, default)
+
+    async def start_tls(
+        self, sslcontext: SSLContext, *, server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Upgrade the connection to TLS; the reader goes on with what is encrypted.
+
+        RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
+        ConnectionResetError if the peer has ended the stream, or goes meanwhile; ssl.SSLError if no handshake comes
+        about. The connection is closed then.
+        """
+        await self.drain()
+        unread = len(self.reader.chain)
+        if unread:
+            raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+        if self.reader.at_eof():  # the TLS layer would not hear of it, and wait
+            self.transport.close()
+            raise ConnectionResetError("the peer has ended the stream before start_tls()")
+        starter = self.transport._adapter if type(self.transport) is StreamTransport else self.protocol.loop
+        self.protocol.is_over_tls = True  # the end of the stream may come before this task goes on
+        try:
+            secured = await starter.start_tls(
+                self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
+                server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+        except BaseException as exc:
+            if self.transport.is_closing():  # asyncio's TLS layer tells nobody of an end during the handshake
+                self.protocol.lose(exc if isinstance(exc, Exception) else None)
+            else:
+                self.protocol.is_over_tls = False
+            raise
+        if secured is None:
+            raise ConnectionResetError("Connection lost")
+        self._set_transport(secured)
+        self.reader.replace_transport(secured)
+
+    def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give the connection to another protocol: connection_made(), then what is unread, then what comes.
+
+        For upgrades to another protocol on the wire. Reader and writer are of no more use.
+        """
+        self.protocol.hand_over(protocol)
+
+
+own_methods(StreamWriter)
+
+
+class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
+    """The protocol between a transport and a StreamReader and StreamWriter, for any loop's create_* functions.
+
+    connected  called with (reader, writer) when the connection stands; a coroutine becomes a task, whose exception goes
+               to the loop's exception handler and closes the connection. None: `.reader` and `.writer` are yours
+    limit      bytes, as StreamReader
+    pool       what it receives into; None: the default pool
+    """
+
+    __slots__ = ("closed", "connected", "task", "writer")  # an idle connection is little more than these objects
+
+    def __init__(
+        self, connected: Handler | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.start_reader(limit, loop or asyncio.get_running_loop(), pool)
+        self.connected = connected
+        self.writer: StreamWriter | None = None
+        self.closed: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def is_server_side(self) -> bool:
+        return self.connected is not None
+
+    def connection_made(self, transport: Any) -> None:
+        self.reader.set_transport(transport)
+        self.is_over_tls = transport.get_extra_info("sslcontext") is not None
+        writer = StreamWriter(transport, self, self.reader)
+        if self.connected is None:
+            self.writer = writer
+        else:
+            result = self.connected(self.reader, writer)
+            if asyncio.iscoroutine(result):
+                self.task = self.loop.create_task(result, name=getattr(result, "__qualname__", None))
+                self.task.add_done_callback(self)  # not a method of it, which would be an object more
+
+    def __call__(self, task: asyncio.Task[None]) -> None:
+        """The handler is done."""
+        self.task = None
+        failed = task.cancelled() or task.exception() is not None
+        if failed and not task.cancelled():
+            self.loop.call_exception_handler({
+                "message": "Unhandled exception in client_connected_cb",
+                "exception": task.exception(), "transport": self.transport,
+            })
+        if failed and not self.is_lost:
+            self.transport.close()
+
+    def eof_received(self) -> bool:
+        self.reader.feed_eof()
+        return not self.is_over_tls  # TLS has no half-closed connections
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None:
+            self.reader.feed_eof()
+        else:
+            self.reader.set_exception(exc)
+            self.reader.chain.clear()  # nothing can be read any more, and others may wait for this memory
+        self.reader.replace_transport(None)
+        self._end(exc)
+
+    def lose(self, exc: Exception | None) -> None:
+        """connection_lost(), if nobody has called it."""
+        if not self.is_lost:
+            self.connection_lost(exc)
+
+    def _end(self, exc: BaseException | None) -> None:
+        self.stop_writing(exc)
+        if self.closed is not None and not self.closed.done():
+            self.closed.set_result(None)
+        self.writer = self.task = None
+
+    async def wait_closed(self) -> None:
+        if not self.is_lost:
+            if self.closed is None:
+                self.closed = self.loop.create_future()
+            await asyncio.shield(self.closed)
+        error = self.reader.exception()
+        if error is not None:
+            raise error
+
+    def take_writer(self) -> StreamWriter:
+        """The writer, which is its taker's alone from now on: dropped open, it warns and closes."""
+        assert self.writer is not None
+        writer, self.writer = self.writer, None
+        return writer
+
+    def hand_over(self, protocol: Any) -> None:
+        if self.is_lost or (self.is_over_tls and self.transport.is_closing()):
+            # over TLS connection_lost() may be on its way, to this protocol
+            raise ConnectionResetError("Connection lost")
+        transport, unread = self.transport, self.reader.hand_over()
+        transport.set_protocol(protocol)
+        was_paused = self.is_writing_paused
+        self._end(self.reader.exception())
+        try:
+            protocol.connection_made(transport)
+            if was_paused:
+                protocol.pause_writing()
+            for buf in unread:
+                if not transport.is_closing():
+                    _deliver(protocol, buf)
+            if self.reader.at_eof() and not transport.is_closing() and not protocol.eof_received():
+                transport.close()
+        except BaseException:
+            transport.abort()
+            raise
+
+
+def _deliver(protocol: Any, buf: Buffer) -> None:
+    if isinstance(protocol, ProtocolCore):
+        protocol.data_received(buf)
+    elif not isinstance(protocol, asyncio.BufferedProtocol):
+        protocol.data_received(bytes(buf))
+    else:
+        while buf:
+            room = memoryview(protocol.get_buffer(len(buf)))
+            count = buf.copy_into(room)
+            room.release()
+            protocol.buffer_updated(count)
+            buf = buf[count:]

@@ -1,0 +1,536 @@
+"""Owns StreamReader: what a connection has received and nobody has read yet, and the tasks that wait for more.
+
+Refuses to know sockets and transports (it pauses and resumes one) and what a frame is (framing). Called by the stream
+protocol, arrived() and fed(), and by user code.
+
+    arrived(buf) ──> Chain ──> read(), readexactly(), readuntil(), frames() ...: slices of what was received
+
+Each call is an Operation: a function that tries once. What is there already is returned without a switch of tasks. Else
+the task waits until the chain holds as many bytes as the try wanted, and the try is made again in the task; so a
+cancelled call has taken nothing.
+
+Water: twice the limit unread pauses the transport; as much as the limit lets it go on, and so does whoever waits for
+more, however much is there: a frame larger than the limit is no deadlock.
+"""
+
+import asyncio
+from asyncio import IncompleteReadError, LimitOverrunError
+
+cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from poolio.c.python cimport PY_SSIZE_T_MAX
+from poolio.framing.codec cimport Codec, Delimited, decode_next
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.chain cimport Chain
+from poolio.streams.waiter cimport Awaitable, call_now, make_awaitable, take_callback
+
+DEFAULT_LIMIT = 65536               # asyncio's
+
+cdef Delimited _line_ends = Delimited(b"\n")
+
+
+@cython.final
+cdef class StreamReader:
+    """Reads from a stream, as asyncio.StreamReader; what it returns are Buffers over what was received.
+
+    limit  bytes: of a line or of what readuntil() returns; twice as many unread pause the transport. 65536
+    loop   the event loop; None: the one that runs when a task has to wait
+    pool   for feed_data() of anything but a Buffer; None: the default pool
+
+    A Buffer is yours: keep, slice, write or release it. At the end of the stream it is an empty one. After an error of
+    the connection every call raises that error. One task at a time may wait for data: RuntimeError for a second.
+    What is there already is returned without a switch of tasks; a cancelled call has taken nothing.
+    """
+
+    def __cinit__(self, *arguments, **options):
+        self.chain = Chain()
+
+    def __init__(self, limit=DEFAULT_LIMIT, loop=None, *, pool=None):
+        if limit <= 0:
+            raise ValueError(f"limit must be at least 1 byte, not {limit}")
+        self.limit = limit
+        self.given_loop = loop
+        self.chain.__init__(pool)
+
+    def __repr__(self):
+        state = " at its end" if self.is_at_end else ""
+        return f"<poolio.StreamReader{state} with {self.chain.size} bytes unread>"
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def read(self, n=-1):
+        """What is there, `n` bytes at most: one Buffer, never a copy. n < 0: all until the end of the stream.
+
+        Waits only if nothing is there. Empty at the end.
+        """
+        cdef Py_ssize_t count = n
+        if count < 0:
+            return _operation(self, &READ_ALL, 0, None)
+        return _operation(self, &READ, count, None)
+
+    def readexactly(self, n):
+        """Exactly `n` bytes; a copy only where they came in several reads. asyncio.IncompleteReadError at the end."""
+        return _operation(self, &READ_EXACTLY, _count("readexactly", n), None)
+
+    def read_at_least(self, n):
+        """`n` bytes, and what else lies behind them in the same Buffer. asyncio.IncompleteReadError at the end."""
+        return _operation(self, &READ_AT_LEAST, _count("read_at_least", n), None)
+
+    def peek(self, n):
+        """The next `n` bytes, which stay to be read; fewer at the end of the stream."""
+        return _operation(self, &PEEK, _count("peek", n), None)
+
+    def readinto(self, target):
+        """Copy what is there into a writable bytes-like object, as much as fits; returns how much. 0 at the end."""
+        return _operation(self, &READ_INTO, 0, target)
+
+    def readuntil(self, separator=b"\n", *, limit=None):
+        """All up to the separator, and it: bytes, or a tuple of which the one that ends first counts.
+
+        limit  for this call, bytes without the separator; None: the reader's. asyncio.LimitOverrunError beyond it,
+               and nothing is taken; asyncio.IncompleteReadError at the end
+        """
+        return _operation(self, &READ_UNTIL, self._limit_of(limit),
+                          self._finder_of(separator))
+
+    def readline(self, *, limit=None):
+        """A line with its b"\\n"; without one, or empty, at the end of the stream.
+
+        limit  for this call, bytes; None: the reader's. ValueError beyond it, and what is there of the line is lost
+        """
+        return _operation(self, &READ_LINE, self._limit_of(limit), _line_ends)
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return _operation(self, &NEXT_LINE, self.limit, _line_ends)
+
+    def frames(self, codec):
+        """An asynchronous iterator over the frames of a poolio.Codec.
+
+        Takes one frame at a time: what is not asked for stays to be read. FrameTooLarge and FrameError as the codec
+        raises them; asyncio.IncompleteReadError if the stream ends within a frame.
+        """
+        if not isinstance(codec, Codec):
+            raise TypeError(f"frames() takes a poolio.Codec, not {type(codec).__name__!r}")
+        return _frames(self, <Codec>codec)
+
+    def lines(self, *, limit=None):
+        """An asynchronous iterator over the lines, without b"\\n"; the last one may lack it.
+
+        limit  bytes of a line; None: the reader's. FrameTooLarge beyond it
+        """
+        return _frames(self, Delimited(b"\n", last="deliver", max_frame=self._limit_of(limit)))
+
+    def at_eof(self):
+        """Has the stream ended, and is everything read?"""
+        return self.is_at_end and self.chain.size == 0
+
+    def exception(self):
+        """The error of the connection; None."""
+        return self.error
+
+    # --- being fed --------------------------------------------------------------------------------------
+
+    def feed_data(self, data):
+        """More has arrived: a Buffer, or a bytes-like object that is copied."""
+        cdef Chain arrived
+        if self.is_at_end:
+            raise RuntimeError("feed_data after feed_eof")
+        arrived = Chain(self.chain.pool)
+        arrived.append(data)
+        if arrived.size > 0:
+            self.fed(arrived.cut(arrived.size))
+
+    def feed_eof(self):
+        """No more will come."""
+        self.is_at_end = True
+        self._wake()
+
+    def set_exception(self, exc):
+        """The connection is broken: every call raises this from now on."""
+        self.error = exc
+        self._wake()
+
+    def set_transport(self, transport):
+        """What is paused when too much is unread."""
+        if self.transport is not None:
+            raise RuntimeError("Transport already set")
+        self.transport = transport
+
+    def replace_transport(self, transport):
+        """For start_tls(): what is paused from now on. What was paused meanwhile goes on, which carries the new one."""
+        paused, self.transport = self.transport, transport
+        if self.is_paused:
+            self.is_paused = False
+            if transport is not None:
+                paused.resume_reading()
+
+    def hand_over(self):
+        """All that is unread, as a list of Buffers, for who reads from now on; this reader reads no more."""
+        if self.waiting != NULL:
+            raise RuntimeError("a task waits to read from this connection")
+        unread = []
+        while self.chain.size > 0:
+            unread.append(self.chain.cut(self.chain.first.length))
+        if self.is_paused:
+            self.is_paused = False
+            self.transport.resume_reading()
+        self.transport = None
+        self.error = RuntimeError("this connection was handed over to another protocol")
+        return unread
+
+    cdef int arrived(self, Buffer buf) except -1:
+        self.chain.put(buf)
+        if self.waiting != NULL and self.chain.size >= self.wanted:
+            pair = take_callback(self.future)
+            if pair is None:
+                self._wake()
+            else:
+                self.waiting = NULL
+                call_now(pair, self.given_loop)
+        return self._look_after()
+
+    cdef int fed(self, Buffer buf) except -1:
+        self.chain.put(buf)
+        if self.waiting != NULL and self.chain.size >= self.wanted:
+            return self._wake()             # it will take it: nothing to look after
+        return self._look_after()
+
+    cdef int _wake(self) except -1:
+        """Let the task that waits go on in the loop's next turn."""
+        if self.waiting != NULL:
+            future, self.future = self.future, None
+            self.waiting = NULL
+            if not future.done():
+                future.set_result(None)
+        return 0
+
+    cdef int _look_after(self) except -1:
+        """Of what stays unread."""
+        if self.chain.size == 0:
+            return 0
+        self.chain.unpin()
+        if (self.chain.size - self.limit > self.limit and self.waiting == NULL and not self.is_paused
+                and self.transport is not None):
+            try:
+                self.transport.pause_reading()
+                self.is_paused = True
+            except NotImplementedError:     # it can't: so be it
+                self.transport = None
+        return 0
+
+    # --- waiting ----------------------------------------------------------------------------------------
+
+    cdef object _wait(self, Awaitable call, Py_ssize_t wanted):
+        """A future for it to wait with, until the chain holds `wanted` bytes, or the end or an error comes."""
+        if self.waiting != NULL:
+            raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
+        if self.given_loop is None:
+            self.given_loop = asyncio.get_running_loop()
+        if self.future is None:
+            self.future = self.given_loop.create_future()
+        self.chain.unpin()
+        if self.is_paused:
+            self.transport.resume_reading()
+            self.is_paused = False
+        self.future._asyncio_future_blocking = True     # what a future's own __await__() tells the task
+        self.waiting = <PyObject *>call                 # last, when nothing can fail any more
+        self.wanted = wanted
+        call.is_waiting = True
+        return self.future
+
+    cdef int _stop_waiting(self, Awaitable call) noexcept:
+        if self.waiting == <PyObject *>call:
+            self.waiting = NULL
+            self.future = None              # a task may still hang on it
+        return 0
+
+    cdef int _taken(self) except -1:
+        """Bytes were taken."""
+        if self.is_paused and self.chain.size <= self.limit:
+            self.is_paused = False
+            self.transport.resume_reading()
+        return 0
+
+    cdef object _raise_error(self):
+        raise self.error
+
+    def _limit_of(self, limit):
+        if limit is None:
+            return self.limit
+        if limit <= 0:
+            raise ValueError(f"limit must be at least 1 byte, not {limit}")
+        return limit
+
+    cdef object _finder_of(self, separator):
+        if self.finder is not None and self.finder[0] == separator:
+            return self.finder[1]
+        finder = _line_ends if separator == b"\n" else Delimited(separator)
+        if type(separator) is bytes or type(separator) is tuple:
+            self.finder = separator, finder
+        return finder
+
+
+cdef Py_ssize_t _count(method, n) except -1:
+    cdef Py_ssize_t count = n
+    if count < 0:
+        raise ValueError(f"{method} size can not be less than zero, but is {n}")
+    return count
+
+
+# --- the operations: one try each. What they return is the result, or a future -----------------------------
+
+@cython.final
+@cython.no_gc_clear                     # at its end it needs its reader
+@cython.nonecheck(True)                 # and __new__() alone gives it none
+cdef class Operation(Awaitable):
+    """One call of a StreamReader."""
+
+    def __dealloc__(self):
+        self.give_up()
+
+    cdef object proceed(self):
+        cdef StreamReader reader = self.reader
+        if reader.error is not None:
+            reader._raise_error()
+        found = self.method.attempt(reader, self)
+        if not self.is_waiting:
+            self.give_up()
+        return found
+
+    cdef int give_up(self) except -1:
+        if self.reader is not None:
+            self.reader._stop_waiting(self)
+            self.reader = self.subject = None
+        return 0
+
+    cdef bint still_waits(self) noexcept:
+        return self.reader is not None and self.reader.waiting == <PyObject *>self
+
+    cdef object name(self):
+        return f"StreamReader.{'?' if self.method == NULL else self.method.name.decode()}()"
+
+
+cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count, object subject):
+    cdef Operation call = reader.spare
+    if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, here
+        call = reader.spare = Operation.__new__(Operation)
+    call.is_started = call.is_finished = False
+    call.reader = reader
+    call.method = method
+    call.count = count
+    call.subject = subject
+    return call
+
+
+cdef object _read(StreamReader reader, Operation call):
+    cdef Chain chain = reader.chain
+    if chain.size == 0 and call.count > 0 and not reader.is_at_end:
+        return reader._wait(call, 1)
+    return _cut(reader, min(call.count, chain.first.length if chain.size > 0 else 0))
+
+
+cdef object _cut(StreamReader reader, Py_ssize_t count):
+    found = reader.chain.cut(count)
+    reader._taken()
+    return found
+
+
+cdef object _read_all(StreamReader reader, Operation call):
+    if not reader.is_at_end:
+        return reader._wait(call, PY_SSIZE_T_MAX)
+    return _cut(reader, reader.chain.size)
+
+
+cdef object _read_exactly(StreamReader reader, Operation call):
+    if reader.chain.size >= call.count:
+        return _cut(reader, call.count)
+    return _wait_or_end(reader, call)
+
+
+cdef object _read_at_least(StreamReader reader, Operation call):
+    cdef Chain chain = reader.chain
+    if chain.size >= call.count:
+        return _cut(reader, max(call.count, chain.first.length if chain.size > 0 else 0))
+    return _wait_or_end(reader, call)
+
+
+cdef object _wait_or_end(StreamReader reader, Operation call):
+    if reader.is_at_end:
+        raise IncompleteReadError(bytes(_cut(reader, reader.chain.size)), call.count)
+    return reader._wait(call, call.count)
+
+
+cdef object _peek(StreamReader reader, Operation call):
+    if reader.chain.size < call.count and not reader.is_at_end:
+        return reader._wait(call, call.count)
+    return reader.chain.peek(min(call.count, reader.chain.size))
+
+
+cdef object _read_into(StreamReader reader, Operation call):
+    cdef Py_buffer view
+    cdef Py_ssize_t count
+    PyObject_GetBuffer(call.subject, &view, PyBUF_WRITABLE)
+    try:
+        count = min(view.len, reader.chain.size)
+        if count == 0 and view.len > 0 and not reader.is_at_end:
+            return reader._wait(call, 1)
+        reader.chain.read_into(<char *>view.buf, count)
+    finally:
+        PyBuffer_Release(&view)
+    reader.chain.drop(count)
+    reader._taken()
+    return count
+
+
+cdef Py_ssize_t _end_of_search(StreamReader reader, Operation call) except -2:
+    """How many bytes go up to the separator, and it; -1: it is not there yet."""
+    cdef Delimited finder = <Delimited>call.subject
+    cdef Py_ssize_t size = reader.chain.size
+    cdef Py_ssize_t length
+    cdef Py_ssize_t found = finder.find(reader.chain, &length)
+    cdef Py_ssize_t end = found + length
+    if found >= 0 and len(finder.delimiters) > 1:
+        found = _shortest_at(reader.chain, finder, end)
+    if found > call.count:
+        raise LimitOverrunError("Separator is found, but chunk is longer than limit", found)
+    if found >= 0:
+        return end
+    if size + 1 - finder.longest > call.count:
+        raise LimitOverrunError("Separator is not found, and chunk exceed the limit", size + 1 - finder.longest)
+    return -1
+
+
+cdef Py_ssize_t _shortest_at(Chain chain, Delimited finder, Py_ssize_t end) except -2:
+    """Where the shortest of the separators that end there begins: asyncio measures what stands before that one."""
+    cdef Py_ssize_t found = -1
+    cdef Py_ssize_t size
+    for separator in finder.delimiters:         # the longest first
+        size = PyBytes_GET_SIZE(separator)
+        if size <= end and chain.find_from(end - size, end, PyBytes_AS_STRING(separator), size) >= 0:
+            found = end - size
+    return found
+
+
+cdef object _read_until(StreamReader reader, Operation call):
+    cdef Py_ssize_t end = _end_of_search(reader, call)
+    if end >= 0:
+        return _cut(reader, end)
+    if reader.is_at_end:
+        raise IncompleteReadError(bytes(_cut(reader, reader.chain.size)), None)
+    return reader._wait(call, reader.chain.size + 1)
+
+
+cdef object _read_line(StreamReader reader, Operation call):
+    cdef Py_ssize_t end
+    try:
+        end = _end_of_search(reader, call)
+    except LimitOverrunError as exc:
+        _drop_line(reader, exc.consumed)
+        raise ValueError(exc.args[0]) from None
+    if end >= 0:
+        return _cut(reader, end)
+    if reader.is_at_end:
+        return _cut(reader, reader.chain.size)
+    return reader._wait(call, reader.chain.size + 1)
+
+
+cdef int _drop_line(StreamReader reader, Py_ssize_t consumed) except -1:
+    """A line that is too long: as much as is known to be of it."""
+    cdef Py_ssize_t length
+    cdef Py_ssize_t found = _line_ends.find(reader.chain, &length)
+    reader.chain.drop(consumed + 1 if found == consumed else reader.chain.size)
+    return reader._taken()
+
+
+cdef object _next_line(StreamReader reader, Operation call):
+    line = _read_line(reader, call)
+    if type(line) is Buffer and (<Buffer>line).length == 0:
+        raise StopAsyncIteration
+    return line
+
+
+# --- frames ---------------------------------------------------------------------------------------------------
+
+@cython.final
+@cython.no_gc_clear
+@cython.nonecheck(True)
+cdef class Frames(Awaitable):
+    """What `async for` goes over. It is itself what is awaited for each frame, so a frame that is there costs no
+    further object.
+    """
+
+    cdef StreamReader reader
+    cdef Codec codec
+
+    def __dealloc__(self):
+        self.give_up()
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        if self.reader.waiting == <PyObject *>self:     # one task at a time waits with this, and may be cancelled
+            return _frames(self.reader, self.codec)
+        return self
+
+    cdef object proceed(self):
+        cdef StreamReader reader = self.reader
+        cdef Chain chain = reader.chain
+        self.is_finished = False                        # it can be awaited again
+        if reader.error is not None:
+            reader._raise_error()
+        if chain.size > 0:
+            chain.wanted = 0
+            frame = decode_next(self.codec, chain)
+            if frame is not None:
+                if reader.is_paused:
+                    reader._taken()
+                return frame
+        if reader.is_at_end:
+            return self._last()
+        return reader._wait(self, max(chain.wanted, chain.size + 1))
+
+    cdef object _last(self):
+        frame = self.codec.decode_last(self.reader.chain)
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    cdef int give_up(self) except -1:
+        self.is_finished = False
+        if self.reader is not None:
+            self.reader._stop_waiting(self)
+        return 0
+
+    cdef bint still_waits(self) noexcept:
+        return self.reader is not None and self.reader.waiting == <PyObject *>self
+
+    cdef object name(self):
+        return "StreamReader.frames()"
+
+
+cdef Frames _frames(StreamReader reader, Codec codec):
+    cdef Frames frames = Frames.__new__(Frames)
+    frames.reader = reader
+    frames.codec = codec
+    frames.is_started = True
+    return frames
+
+
+cdef Method READ = Method(_read, "read")
+cdef Method READ_ALL = Method(_read_all, "read")
+cdef Method READ_EXACTLY = Method(_read_exactly, "readexactly")
+cdef Method READ_AT_LEAST = Method(_read_at_least, "read_at_least")
+cdef Method READ_INTO = Method(_read_into, "readinto")
+cdef Method READ_UNTIL = Method(_read_until, "readuntil")
+cdef Method READ_LINE = Method(_read_line, "readline")
+cdef Method NEXT_LINE = Method(_next_line, "__anext__")
+cdef Method PEEK = Method(_peek, "peek")
+
+make_awaitable(Operation)
+make_awaitable(Frames)

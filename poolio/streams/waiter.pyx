@@ -1,0 +1,199 @@
+"""Owns the wait of a task for data: Awaitable, which it awaits, and how it is told to go on.
+
+Refuses to know what is waited for (reader, writer). An Awaitable is asked to proceed(): it has a result at once,
+without a switch of tasks, or it gives a future of the loop. The task hangs its callback and its context on that.
+
+    await reader.read(n) ──> Awaitable.proceed() ──> a result
+                                                └──> a future ──> the task waits
+    data arrives ──> take_callback(future), call_now(): the task goes on at once ──> proceed() ──> a result
+
+call_now() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is
+current. If one is nevertheless, or the task's context is in use, the callback goes through call_soon(). Everywhere else
+the future gets its result, or is cancelled, and does the same. A future whose callback was taken is as good as new, and
+is waited with again.
+
+An Awaitable is a coroutine for all that asyncio does with one: create_task(), wait_for(), gather().
+"""
+
+import asyncio
+import warnings
+
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from poolio.c.objects cimport poolio_raise_again, poolio_set_send
+from poolio.c.python cimport PYGEN_NEXT, PYGEN_RETURN, PyContext_Enter, PyContext_Exit, PyObject_CallOneArg
+
+class _NoLoop:
+    def get_debug(self):
+        return False
+
+
+# Of all awaitables, since the beginning.
+cdef long long steps = 0
+# What a task is called with by call_now(), in place of the future that it waits for: done, with None as its result.
+cdef object _done = asyncio.Future(loop=_NoLoop())
+_done.set_result(None)
+cdef object _future_type = asyncio.Future
+cdef object _remove_done_callback = asyncio.Future.remove_done_callback
+
+
+cdef tuple take_callback(future):
+    """(callback, context) of the one who waits for this future, which he does no longer; None: it is not so simple."""
+    if type(future) is not _future_type:
+        return None
+    callbacks = future._callbacks
+    if callbacks is None or len(<list?>callbacks) != 1:
+        return None
+    pair = (<list>callbacks)[0]
+    _remove_done_callback(future, (<tuple?>pair)[0])
+    return <tuple>pair
+
+
+cdef int call_now(tuple pair, loop) except -1:
+    """Let the task go on in its context, as if what it waits for were done."""
+    cdef PyObject *result
+    cdef long long before = steps
+    callback, context = pair
+    try:
+        PyContext_Enter(<PyObject *>context)
+    except (RuntimeError, MemoryError):     # what runs now has the same context
+        loop.call_soon(callback, _done, context=context)
+        return 0
+    result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>_done)
+    PyContext_Exit(<PyObject *>context)
+    if result == NULL:
+        return _not_called(pair, loop, steps != before)
+    Py_DECREF(<object>result)
+    return 0
+
+
+cdef int _not_called(tuple pair, loop, bint was_entered) except -1:
+    """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn.
+
+    Or there was no memory to enter it: then nothing has been asked to proceed, and nobody else wakes the task.
+    """
+    try:
+        poolio_raise_again()
+    except MemoryError:
+        if was_entered:
+            raise
+        loop.call_soon(pair[0], _done, context=pair[1])
+    except RuntimeError:
+        if asyncio.current_task(loop) is None:
+            raise
+        loop.call_soon(pair[0], _done, context=pair[1])
+    return 0
+
+
+cdef class Awaitable:
+    """What `await` takes, once. It does nothing before that."""
+
+    def __dealloc__(self):
+        if not self.is_started:
+            warnings.warn(f"{self.name()} was never awaited", RuntimeWarning)
+
+    cdef object proceed(self):
+        raise NotImplementedError
+
+    cdef int give_up(self) except -1:
+        return 0
+
+    cdef bint still_waits(self) noexcept:
+        return False
+
+    cdef object name(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        return f"<{self.name()}>"
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        cdef PyObject *result
+        if _send(<PyObject *>self, <PyObject *>value, &result) == PYGEN_NEXT:
+            return _owned(result)
+        raise StopIteration(_owned(result))
+
+    def throw(self, kind, value=None, traceback=None):
+        """Wait no longer; raises what is thrown."""
+        self.close()
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        elif not isinstance(value, BaseException):
+            value = kind(value)
+        raise value if traceback is None else value.with_traceback(traceback)
+
+    def close(self):
+        """Wait no longer."""
+        self.is_started = True
+        if not self.is_finished:
+            self.is_finished = True
+            self.give_up()
+
+
+cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
+    """What the interpreter calls for each step of an `await`: the slot am_send, as of a coroutine."""
+    cdef Awaitable awaitable = <Awaitable>self
+    if awaitable.is_finished:
+        raise RuntimeError("cannot reuse already awaited coroutine")
+    if awaitable.is_waiting and awaitable.still_waits():
+        raise RuntimeError("coroutine is being awaited already")
+    global steps
+    steps += 1
+    awaitable.is_started = True
+    awaitable.is_finished = True            # also by what proceed() may raise
+    awaitable.is_waiting = False
+    found = awaitable.proceed()
+    Py_INCREF(found)
+    result[0] = <PyObject *>found
+    if not awaitable.is_waiting:
+        return PYGEN_RETURN
+    awaitable.is_finished = False
+    return PYGEN_NEXT
+
+
+cdef object _owned(PyObject *thing):
+    """Takes over a reference."""
+    found = <object>thing
+    Py_DECREF(found)
+    return found
+
+
+cdef int make_awaitable(kind) except -1:
+    """To be called for each class: `await` then takes its result without a StopIteration around it."""
+    poolio_set_send(<PyTypeObject *>kind, _send)
+    return 0
+
+
+@cython.final
+cdef class Ready(Awaitable):
+    """A result that is there. It may be awaited more than once."""
+
+    cdef object value
+
+    cdef object proceed(self):
+        self.is_finished = False
+        return self.value
+
+    cdef int give_up(self) except -1:
+        self.is_finished = False
+        return 0
+
+
+cdef object ready(object value):
+    cdef Ready done = Ready.__new__(Ready)
+    done.value = value
+    return done
+
+
+make_awaitable(Ready)

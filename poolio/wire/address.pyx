@@ -1,0 +1,147 @@
+"""Owns IP addresses: the kernel's form and Python's, a tuple with the host as text, and the recent ones in both forms.
+
+Refuses to resolve names (the socket module does) and to know sockets. Called by transports.
+
+Making the tuple costs more than receiving its datagram leaves time for, and a server answers to the tuple that it was
+given. So RECENT addresses are kept, in one table for the whole process, found by the address and, for sending, by the
+identity of the tuple:
+
+    kernel's form ── hash ──> one of the WAYS from known[i]: address, tuple      tuple ── where it lies ──> by_tuple[j]
+
+When WAYS addresses share a hash, the next one with it takes the place of one of them. (With one way, of 64 senders a
+few always shared theirs, and made each other's tuples anew.)
+"""
+
+import os
+import socket
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8
+from libc.stdint cimport uintptr_t
+
+from poolio.c.net cimport (
+    AF_INET, AF_INET6, poolio_address, poolio_address_family, poolio_address_flow, poolio_address_hash,
+    poolio_address_host, poolio_address_port, poolio_address_scope, poolio_numeric_address, poolio_same_address,
+)
+
+cdef enum:
+    RECENT = 1024           # addresses, 40 bytes each; with their tuples at most 200 KiB
+    WAYS = 4
+    PLACES = 4096           # 2 bytes each
+    LAST_PORT = 65535
+
+cdef struct Known:
+    poolio_address address
+    PyObject *written       # a reference of its own; NULL: free
+
+cdef Known known[RECENT]
+cdef unsigned int next_way
+cdef unsigned short by_tuple[PLACES]
+
+
+cdef object address_of(const poolio_address *address):
+    cdef int size
+    family = poolio_address_family(address)
+    if family != AF_INET and family != AF_INET6:
+        return None
+    cdef const char *host = poolio_address_host(address, &size)
+    pair = socket.inet_ntop(family, host[:size]), poolio_address_port(address)
+    if family == AF_INET:
+        return pair
+    return *pair, poolio_address_flow(address), poolio_address_scope(address)
+
+
+cdef object recent_address(const poolio_address *address):
+    cdef int index = _find(address)
+    if index >= 0:
+        return <object>known[index].written
+    written = address_of(address)
+    if written is not None:
+        _remember(address, written)
+    return written
+
+
+cdef const poolio_address *known_address(object written, int family) noexcept:
+    cdef Known *found = &known[by_tuple[_place(written)]]
+    if found.written == <PyObject *>written and poolio_address_family(&found.address) == family:
+        return &found.address
+    return NULL
+
+
+cdef bint read_address(object written, int family, poolio_address *address) except -1:
+    cdef const poolio_address *found = known_address(written, family)
+    if found != NULL:
+        address[0] = found[0]
+        return True
+    if not _parse(written, family, address):
+        return False
+    cdef int index = _find(address)
+    if index >= 0:
+        if known[index].written == <PyObject *>written:
+            by_tuple[_place(written)] = <unsigned short>index       # another tuple was in its place
+    elif family == AF_INET and written == address_of(address):
+        _remember(address, written)         # who receives from there may be given it too
+    return True
+
+
+cdef int _find(const poolio_address *address) noexcept:
+    """Its index; -1: it was not written lately."""
+    cdef int index = poolio_address_hash(address) % (RECENT // WAYS) * WAYS
+    cdef int end = index + WAYS
+    while index < end:
+        if known[index].written != NULL and poolio_same_address(&known[index].address, address):
+            return index
+        index += 1
+    return -1
+
+
+cdef bint _parse(written, int family, poolio_address *address) except -1:
+    """Only what is written in plain numbers: ("127.0.0.1", 53), ("::1", 53), ("::1", 53, 0, 0)."""
+    if not PyTuple_CheckExact(written) or not (family == AF_INET or family == AF_INET6):
+        return False
+    if PyTuple_GET_SIZE(written) != 2 and (family == AF_INET or not _is_plain(written)):
+        return False
+    host, port = written[0], written[1]
+    if type(host) is not str or type(port) is not int or not 0 <= port <= LAST_PORT or "\0" in host:
+        return False
+    return poolio_numeric_address(address, family, PyUnicode_AsUTF8(host), port)
+
+
+cdef bint _is_plain(written) except -1:
+    """Are flow and scope zeros? Numbers by type, so that no comparison of anybody's runs in the middle of a send."""
+    return all([type(number) is int and number == 0 for number in written[2:]]) and PyTuple_GET_SIZE(written) <= 4
+
+
+cdef int check_address(written, int family) except -1:
+    if family != AF_INET and family != AF_INET6:
+        if not isinstance(written, (str, bytes, os.PathLike)):
+            raise TypeError(f"the address of a unix socket is a path, not {written!r}")
+        return 0
+    if not isinstance(written, tuple) or len(written) < 2 or len(written) > (2 if family == AF_INET else 4):
+        raise TypeError(f"an address is a tuple (host, port{'' if family == AF_INET else '[, flow[, scope]]'}), "
+                        f"not {written!r}")
+    if not isinstance(written[0], (str, bytes, bytearray)) or not isinstance(written[1], int):
+        raise TypeError(f"an address has a host in text and a port in numbers, not {written!r}")
+    if not 0 <= written[1] <= LAST_PORT:
+        raise ValueError(f"a port is 0 to {LAST_PORT}, not {written[1]}")
+    if ("\0" if isinstance(written[0], str) else b"\0") in written[0]:
+        raise ValueError(f"a host has no zero byte: {written[0]!r}")
+    return 0
+
+
+cdef void _remember(const poolio_address *address, written) noexcept:
+    global next_way
+    cdef unsigned int index = poolio_address_hash(address) % (RECENT // WAYS) * WAYS + next_way % WAYS
+    cdef PyObject *before = known[index].written
+    next_way += 1
+    Py_INCREF(written)
+    known[index].address = address[0]
+    known[index].written = <PyObject *>written
+    by_tuple[_place(written)] = <unsigned short>index
+    Py_XDECREF(before)
+
+
+cdef inline unsigned int _place(written) noexcept:
+    return <unsigned int>((<uintptr_t><PyObject *>written >> 4) * <uintptr_t>0x9E3779B >> 16) % PLACES

@@ -1,0 +1,79 @@
+# Endpoint: a socket with a protocol, which is what every transport of poolio's is. See endpoint.pyx.
+
+from cpython.object cimport PyObject
+
+from poolio.c.net cimport poolio_address
+from poolio.memory.pool cimport Pool
+from poolio.wire.reactor cimport Reactor, Source
+from poolio.wire.readslab cimport ReadSlab
+
+cdef enum State:
+    HAS_BEGUN = 1               # connection_made() was called; before it nothing is read
+    PAUSED = 2                  # pause_reading()
+    AT_END = 4                  # the peer has sent its last byte
+    BLOCKED = 8                 # the kernel refused something: the queue waits for EPOLLOUT
+    PROTOCOL_PAUSED = 16        # pause_writing() was called, resume_writing() was not
+    SENDS_FILE = 32             # sendfile() has the socket
+    ENDS = 64                   # write_eof(): nothing more is written
+    CLOSING = 128               # close() or abort(): nothing more is read, the queue is still sent
+    LOST = 256                  # connection_lost() is scheduled: nothing more is sent
+    SHORT = 512                 # the pool has no memory to read into; the ReadSlab tells when it has
+    RESTS = 1024                # BLOCKED, whatever epoll says: a timer tries again
+
+
+cdef class Endpoint(Source):
+    cdef object __weakref__
+    cdef unsigned int state        # a set of State
+    cdef int lost_writes           # after the end
+    cdef int family                # of the socket
+    # from the opening to the end: connection_lost() was called, the socket is closed
+    cdef Reactor reactor
+    cdef PyObject *next_open       # of the reactor's list of those that are open, borrowed; NULL: none behind, before
+    cdef PyObject *previous_open
+    cdef bint is_listed
+    cdef object protocol
+    cdef object context            # the contextvars that its callbacks run in
+    cdef ReadSlab slab             # None: undecided, or the protocol brings its own room
+    # of what the kernel has refused, in bytes
+    cdef Py_ssize_t high_water
+    cdef Py_ssize_t low_water
+    # what get_extra_info() tells
+    cdef object sock               # the socket object that owns the descriptor; None: we own it ourselves
+    cdef dict extra
+    cdef poolio_address peer
+    cdef poolio_address own        # known at the end only
+
+    # --- what each kind does in its own way
+    # Bytes that the kernel has refused
+    cdef Py_ssize_t refused_bytes(self) noexcept
+    # Send what waits for the end of a callback
+    cdef int send_cork(self) except -1
+    # Forget what is still to be sent
+    cdef void drop_queue(self) noexcept
+    # Bytes of this pool that wait here, to be sent or to be read
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1
+    # Another protocol comes, or none: forget what was found out about this one
+    cdef object forget_protocol(self)
+    # connection_lost() was called, the socket is closed
+    cdef object on_end(self)
+    cdef object socket_of(self)
+
+    # --- what they use
+    cdef int begin(self) except -1
+    cdef int update_interest(self) except -1
+    cdef int wait_for_room(self) except -1
+    cdef Endpoint who_holds_most(self)
+    cdef void leave_list(self) noexcept
+    cdef int pause_protocol(self) except -1
+    cdef int resume_protocol(self) except -1
+    cdef int fail(self, exc, message) except -1
+    cdef int end(self, exc) except -1
+    cdef object close_socket(self)
+
+    cdef object _remember_addresses(self)
+    cdef object _address(self, name)
+    cdef object _other_address(self, name)
+
+
+cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1
+cdef object make_known(Endpoint endpoint)

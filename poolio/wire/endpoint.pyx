@@ -1,0 +1,386 @@
+"""Owns what all of poolio's transports are: a socket with a protocol. Beginning, pausing, water marks, the end.
+
+Refuses to know how data is received and sent: transport (streams) and datagram do, which are its subclasses. Called by
+them, and by protocols with what asyncio's transports have in common.
+
+The state is a set of flags (endpoint.pxd). fd is -1 when connection_lost() has run; that is never inside close() or
+abort(), but through the loop's call_soon().
+
+The socket object is made when somebody asks for it, and owns the descriptor from then on.
+"""
+
+import warnings
+from asyncio import trsock
+from asyncio.log import logger
+
+from cpython.object cimport PyObject
+
+from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
+from poolio.memory.pool cimport Pool
+from poolio.wire.address cimport address_of
+from poolio.wire.reactor cimport Reactor, Source
+
+cdef enum:
+    HIGH_WATER = 65536          # asyncio's defaults
+    LOW_WATER = 16384
+
+
+cdef class Endpoint(Source):
+
+    def __dealloc__(self):
+        if self.fd >= 0 and self.sock is None:
+            poolio_close(self.fd)
+
+    def __del__(self):
+        self.leave_list()
+        if self.fd < 0:
+            return
+        try:
+            if not self.reactor.is_inherited:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        finally:
+            self.close_socket()
+            self.on_end()
+
+    def __repr__(self):
+        if self.fd < 0:
+            return f"<poolio.{type(self).__name__} closed>"
+        return (
+            f"<poolio.{type(self).__name__}{' closing' if self.state & CLOSING else ''} fd={self.fd} "
+            f"read={'polling' if self.interest & EPOLLIN else 'idle'} "
+            f"write=<{'polling' if self.state & BLOCKED else 'idle'}, bufsize={self.refused_bytes()}>>"
+        )
+
+    cdef Py_ssize_t refused_bytes(self) noexcept:
+        return 0
+
+    cdef int send_cork(self) except -1:
+        return 0
+
+    cdef void drop_queue(self) noexcept:
+        pass
+
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
+        return 0
+
+    cdef object forget_protocol(self):
+        self.slab = None
+
+    cdef object on_end(self):
+        pass
+
+    cdef object socket_of(self):
+        return self.sock
+
+    # --- the beginning ----------------------------------------------------------------------------------
+
+    cdef int begin(self) except -1:
+        """Call connection_made(), then read. In the transport's context."""
+        try:
+            self.protocol.connection_made(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fail(exc, "Fatal error: protocol.connection_made() call failed.")
+        self.state |= HAS_BEGUN
+        try:
+            self.update_interest()
+        except (OSError, MemoryError) as exc:
+            self.fail(exc, "Fatal error: the system can't wait for another socket.")
+        return 0
+
+    def _begin(self, waiter):
+        try:
+            self.begin()
+        finally:
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def pause_reading(self):
+        """Receive nothing until `resume_reading()`."""
+        if not self.state & (CLOSING | PAUSED):
+            self.state |= PAUSED
+            self.update_interest()
+
+    def resume_reading(self):
+        """Receive again."""
+        if not self.state & CLOSING and self.state & PAUSED:
+            self.state &= ~<unsigned int>PAUSED
+            self.update_interest()
+
+    def is_reading(self):
+        """Is it neither paused nor closing?"""
+        return not self.state & (CLOSING | PAUSED)
+
+    cdef int update_interest(self) except -1:
+        cdef unsigned int events = 0
+        if self.state & (HAS_BEGUN | PAUSED | CLOSING | AT_END | SHORT) == HAS_BEGUN:
+            events = EPOLLIN
+        if self.state & (BLOCKED | RESTS) == BLOCKED:
+            events |= EPOLLOUT
+        return self.reactor.set_interest(self, events)
+
+    cdef int wait_for_room(self) except -1:
+        self.state |= SHORT
+        self.slab.wait_for_room(self)
+        return self.update_interest()
+
+    def _room_again(self):
+        """For the ReadSlab: the pool has memory again."""
+        self.state &= ~<unsigned int>SHORT
+        self.update_interest()
+
+    cdef Endpoint who_holds_most(self):
+        """Of this loop's endpoints, the one with most of the pool still to send or to read; None if there is none.
+
+        Also of those that wait for nothing: a paused one is what holds much.
+        """
+        cdef Endpoint most = None
+        cdef Endpoint one
+        cdef PyObject *listed = self.reactor.first_open
+        cdef Py_ssize_t held, most_held = 0
+        while listed != NULL:
+            one = <Endpoint>listed              # alive until it has told who follows
+            if not one.state & LOST and (one.interest != 0 or not self.reactor.is_inherited):
+                held = one.holds_from(self.slab.pool)
+                if held > most_held:
+                    most = one
+                    most_held = held
+            listed = one.next_open              # NULL also if it has left just now: then the rest is not asked
+        return most
+
+    cdef void leave_list(self) noexcept:
+        if not self.is_listed:
+            return
+        self.is_listed = False
+        if self.previous_open != NULL:
+            (<Endpoint>self.previous_open).next_open = self.next_open
+        else:
+            self.reactor.first_open = self.next_open
+        if self.next_open != NULL:
+            (<Endpoint>self.next_open).previous_open = self.previous_open
+        self.next_open = self.previous_open = NULL
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def get_write_buffer_size(self):
+        """Bytes that the kernel has not taken yet."""
+        return self.refused_bytes()
+
+    def get_write_buffer_limits(self):
+        """(low, high) water marks in bytes."""
+        return self.low_water, self.high_water
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        """Water marks in bytes: above `high` pause_writing() is called, at `low` resume_writing(). 65536 and 16384."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high_water = high
+        self.low_water = low
+        self.pause_protocol()
+
+    cdef int pause_protocol(self) except -1:
+        if self.state & PROTOCOL_PAUSED or self.refused_bytes() <= self.high_water:
+            return 0
+        self.state |= PROTOCOL_PAUSED
+        return self._tell("pause_writing")
+
+    cdef int resume_protocol(self) except -1:
+        if not self.state & PROTOCOL_PAUSED or self.refused_bytes() > self.low_water:
+            return 0
+        self.state &= ~<unsigned int>PROTOCOL_PAUSED
+        return self._tell("resume_writing")
+
+    def _tell(self, method, *arguments):
+        try:
+            getattr(self.protocol, method)(*arguments)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(f"protocol.{method}() failed", exc)
+        return 0
+
+    def _report(self, message, exc):
+        self.reactor.loop.call_exception_handler({
+            "message": message, "exception": exc, "transport": self, "protocol": self.protocol,
+        })
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def is_closing(self):
+        """Was it closed, or is it about to be?"""
+        return (self.state & CLOSING) != 0
+
+    def close(self):
+        """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
+        self.send_cork()
+        if not self.state & CLOSING:
+            self.state |= CLOSING
+            self.update_interest()
+        if not self.state & (BLOCKED | LOST):
+            self.end(None)
+
+    def abort(self):
+        """Close without sending what the kernel has refused so far."""
+        self._force_close(None)
+
+    def _force_close(self, exc):
+        self.send_cork()
+        if self.state & LOST:
+            return
+        self.drop_queue()
+        self.state &= ~<unsigned int>BLOCKED
+        self.state |= CLOSING
+        self.update_interest()
+        self.end(exc)
+
+    cdef int fail(self, exc, message) except -1:
+        try:
+            if not isinstance(exc, OSError):
+                self._report(message, exc)
+            elif self.reactor.loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=True)
+        finally:                                # it ends, also if there is no memory to say why
+            self._force_close(exc)
+        return 0
+
+    def _fatal_error(self, exc, message="Fatal error on transport"):
+        self.fail(exc, message)
+
+    cdef int end(self, exc) except -1:
+        """Schedule connection_lost(). If there is no memory for that, it is not LOST, and can be ended again."""
+        self.state |= LOST                      # first: call_soon() may collect what aborts this
+        try:
+            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+        except BaseException:
+            self.state &= ~<unsigned int>LOST
+            raise
+        return 0
+
+    def _call_connection_lost(self, exc):
+        try:
+            self.protocol.connection_lost(exc)
+        finally:
+            self.close_socket()
+            self.protocol = None
+            self.forget_protocol()
+            self.on_end()
+
+    cdef object close_socket(self):
+        self.reactor.set_interest(self, 0)
+        self.leave_list()
+        if self.fd < 0:
+            return
+        self._remember_addresses()
+        self.drop_queue()
+        fd, self.fd = self.fd, -1
+        if self.sock is not None:
+            self.sock.close()
+        else:
+            poolio_close(fd)
+
+    # --- what others may know ---------------------------------------------------------------------------
+
+    def get_protocol(self):
+        """The protocol; None after connection_lost()."""
+        return self.protocol
+
+    def set_protocol(self, protocol):
+        """From now on this protocol is called."""
+        self.send_cork()
+        if self.state & SHORT:                  # the other protocol may have another pool
+            self.slab.stop_waiting(self)
+            self._room_again()
+        self.protocol = protocol
+        self.forget_protocol()
+
+    def get_extra_info(self, name, default=None):
+        """'socket', 'sockname', 'peername', or what came with the connection."""
+        if self.extra is not None and name in self.extra:
+            return self.extra[name]
+        if name == "socket" and (self.sock is not None or self.fd >= 0):
+            return self._keep(name, trsock.TransportSocket(self.socket_of()))
+        if name == "sockname" or name == "peername":
+            return self._address(name)
+        return default
+
+    def _keep(self, name, value):
+        if self.extra is None:
+            self.extra = {}
+        self.extra[name] = value
+        return value
+
+    cdef object _remember_addresses(self):
+        """They can be asked for afterwards too. The peer's IP address is known from the beginning."""
+        if self.family == AF_INET or self.family == AF_INET6:
+            poolio_own_address(self.fd, &self.own)
+        else:
+            for name in ("sockname", "peername"):
+                self._keep(name, self.get_extra_info(name))
+
+    cdef object _address(self, name):
+        """As socket.getsockname() and getpeername() say it; None if that is not known any more."""
+        if self.family != AF_INET and self.family != AF_INET6:
+            return self._other_address(name)
+        if name == "peername":
+            return address_of(&self.peer)
+        if self.fd >= 0:
+            poolio_own_address(self.fd, &self.own)
+        return address_of(&self.own)
+
+    cdef object _other_address(self, name):
+        if self.fd >= 0:
+            try:
+                return self.socket_of().getsockname() if name == "sockname" else self.socket_of().getpeername()
+            except OSError:
+                pass
+        return None
+
+    # --- what asyncio's loops look for --------------------------------------------------------------------
+
+    @property
+    def _loop(self):
+        return self.reactor.loop
+
+    @property
+    def _adapter(self):
+        return self.reactor.adapter
+
+    @property
+    def _sock(self):
+        return self.socket_of()
+
+    @property
+    def _sock_fd(self):
+        return self.fd
+
+    @property
+    def _protocol_paused(self):
+        return (self.state & PROTOCOL_PAUSED) != 0
+
+
+cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
+    """Fill in a new one; the caller fills in fd, family and peer, and sock if there is a socket object."""
+    endpoint.reactor = reactor
+    endpoint.protocol = protocol
+    endpoint.context = context
+    endpoint.high_water = HIGH_WATER
+    endpoint.low_water = LOW_WATER
+    endpoint.next_open = reactor.first_open
+    if reactor.first_open != NULL:
+        (<Endpoint>reactor.first_open).previous_open = <PyObject *>endpoint
+    reactor.first_open = <PyObject *>endpoint
+    endpoint.is_listed = True                   # SAFE: it leaves the list in close_socket(), in __del__() at the latest
+    return 0
+
+
+cdef object make_known(Endpoint endpoint):
+    """To asyncio's own loop, which else would let somebody watch the same descriptor."""
+    if endpoint.reactor.transports is not None:
+        endpoint.reactor.transports[endpoint.fd] = endpoint

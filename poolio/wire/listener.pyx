@@ -1,0 +1,126 @@
+"""Owns the listening side: accepts what waits, in compiled batches, and gives each connection its protocol.
+
+Refuses to know TLS (the factory it is given wraps the protocol) and how a server binds (asyncio's own code, net).
+Called by the reactor when the listening socket is readable.
+
+A connection is begun at once: factory, transport and connection_made() in a context of its own, copied from the one
+that was current when serving began. When the system is short of descriptors or memory, accepting stops for a second,
+as in asyncio, and the loop's exception handler is told.
+"""
+
+import os
+from asyncio import constants, trsock
+
+from cpython.object cimport PyObject
+from libc.errno cimport EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, poolio_accept, poolio_address, poolio_close, poolio_no_delay
+from poolio.c.python cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from poolio.wire.reactor cimport Reactor, Source
+from poolio.wire.stream cimport StreamTransport, attach, new_transport
+
+cdef enum:
+    ACCEPTS = 64            # of one pass, so that a burst of connections leaves room for those that are served
+
+
+cdef class Listener(Source):
+    """A listening socket that serves. `factory()` makes the protocol of each connection."""
+
+    cdef Reactor reactor
+    cdef object loop
+    cdef object sock
+    cdef object factory
+    cdef object server
+    cdef object context
+    cdef object retry          # the timer after which accepting goes on; None while it does
+    cdef int family
+
+    def __init__(self, Reactor reactor, sock, factory, server):
+        self.reactor = reactor
+        self.loop = reactor.loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.family = sock.family
+        self.factory = factory
+        self.server = server
+        self.context = PyContext_CopyCurrent()
+        self.reactor.set_interest(self, EPOLLIN)
+
+    def stop(self):
+        """Accept no more. The socket stays open: it is the server's."""
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+        self.reactor.set_interest(self, 0)
+        self.fd = -1
+
+    def _go_on(self):
+        self.retry = None
+        self.reactor.set_interest(self, EPOLLIN)
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        cdef poolio_address peer
+        cdef int fd, _
+        for _ in range(ACCEPTS):
+            if self.interest == 0:       # a callback has stopped us
+                break
+            fd = poolio_accept(self.fd, &peer)
+            if fd >= 0:
+                self._begin_connection(fd, &peer)
+                self.reactor.end_callback()
+            elif fd == -EAGAIN:
+                break
+            elif fd != -ECONNABORTED:
+                self._accept_failed(-fd)
+                break
+        return 0
+
+    cdef int _begin_connection(self, int fd, poolio_address *peer) except -1:
+        cdef StreamTransport transport = None
+        context = None
+        try:
+            copy = PyContext_Copy(self.context)
+            PyContext_Enter(<PyObject *>copy)
+            context = copy
+            transport = new_transport(self.reactor, None, context)
+            transport.fd = fd
+            transport.family = self.family
+            if self.family == AF_INET or self.family == AF_INET6:
+                poolio_no_delay(fd)
+                transport.peer = peer[0]
+            transport.protocol = self.factory()
+            attach(transport, self.server)
+            transport.begin()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            if transport is None:
+                poolio_close(fd)
+            else:
+                transport.close_socket()
+                transport.on_end()
+            self._report("Error on transport creation for incoming connection", exc, transport)
+        finally:
+            if context is not None:
+                PyContext_Exit(<PyObject *>context)
+        return 0
+
+    cdef int on_failure(self, exc) except -1:
+        self._report("Error while accepting", exc, None)
+        return 0
+
+    cdef int _accept_failed(self, int number) except -1:
+        exc = OSError(number, os.strerror(number))
+        if number in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+            self.retry = self.loop.call_later(constants.ACCEPT_RETRY_DELAY, self._go_on)
+            self.reactor.set_interest(self, 0)
+            self._report("socket.accept() out of system resource", exc, None)
+        else:
+            self._report("socket.accept() failed", exc, None)
+        return 0
+
+    cdef object _report(self, message, exc, transport):
+        context = {"message": message, "exception": exc, "socket": trsock.TransportSocket(self.sock)}
+        if transport is not None:
+            context["transport"] = transport
+        self.loop.call_exception_handler(context)

@@ -1,0 +1,66 @@
+# Source: a descriptor that is waited for. Reactor: all sources of a loop, in one epoll instance. See reactor.pyx.
+
+from cpython.object cimport PyObject
+
+from poolio.c.net cimport poolio_event
+
+cdef enum:
+    BATCH = 256             # events of one pass, 3 KiB; more are reported by the next one
+
+
+cdef class Source:
+    # fd: -1 once closed. interest: the epoll events asked for; 0: not registered
+    cdef int fd
+    cdef unsigned int interest
+    cdef unsigned int ticket       # of this registration; events that carry another one are stale
+    cdef bint only_notes           # on_ready() only notes that it is ready: somebody else will act
+    # while it has something to do at the end of the callback that is running now
+    cdef bint is_dirty
+    cdef Source next_dirty
+
+    # Called by the reactor: these events of its interest, or an error, have happened
+    cdef int on_ready(self, unsigned int events) except -1
+    # Called after a callback of another source in which it was marked dirty
+    cdef int on_callback_end(self) except -1
+    # Called with what on_ready() has raised, but for KeyboardInterrupt and SystemExit, which end the pass
+    cdef int on_failure(self, exc) except -1
+
+
+cdef class Reactor:
+    cdef object __weakref__
+    cdef readonly object loop
+    cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
+    cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
+    cdef PyObject *first_open      # of the endpoints that are open, waited for or not; they put themselves in and out
+    cdef int epoll_fd              # -1: closed
+    cdef list sources              # by descriptor; None where there is none. They are kept alive by this
+    cdef unsigned int last_ticket
+    cdef bint is_inherited         # this is the child of a fork: what is registered is the parent's
+    # while a callback runs: whose it is. It looks after itself; other sources that have to do something are dirty
+    cdef PyObject *current         # borrowed; NULL: none runs
+    cdef Source dirty
+    # what look() has found and handle_seen() has not handled yet
+    cdef poolio_event seen[BATCH]
+    cdef int seen_count
+
+    cdef int set_interest(self, Source source, unsigned int events) except -1
+    cdef int end_callback(self) except -1
+    cdef int handle_ready(self, int milliseconds) except -1
+    cdef Source _source_of(self, poolio_event *event)
+    cdef int look(self) except -1
+    cdef int handle_seen(self) except -1
+    cdef int _waited(self, int count) except -1
+    cdef int _handle(self, poolio_event *events, int count) except -1
+    cdef object close(self)
+
+
+cdef inline void mark_dirty(Reactor reactor, Source source) noexcept:
+    """Let a source act when the callback that is running ends. It is called once, however often it was marked."""
+    if not source.is_dirty:
+        source.is_dirty = True
+        source.next_dirty = reactor.dirty
+        reactor.dirty = source
+
+
+cpdef Reactor reactor_of(object loop)
+cdef object adopt(Reactor reactor, object loop)

@@ -1,0 +1,290 @@
+"""Owns the epoll instance of a loop: which descriptors are waited for, and one compiled pass over those that are ready.
+
+Refuses to know what a source does when it is ready (transports, listeners) and who waits (the selector of
+poolio.EventLoop, or any loop's add_reader).
+
+One epoll_wait answers for all connections. On a loop that is not poolio's, the loop watches one descriptor: the epoll
+instance itself, which is readable while any of its sources is.
+
+    loop ── add_reader(epoll_fd) ──> on_readable() ──> handle_ready() ──> source.on_ready(events) ──> callback
+                                                                      └─> dirty sources: on_callback_end()
+
+Safe while callbacks close, pause or replace any connection of the batch: an event carries the ticket of its
+registration, and is dropped if the source at that descriptor has another one by now, also if the number was used again.
+Level-triggered: what a pass does not read is reported again, so one read for each source and pass is a fair budget.
+A source without interest is taken out of epoll, or an error on it would be reported for ever.
+
+A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to
+are dirty, and are told.
+
+A fork sends what is waiting for the callback's end. The child has a new, empty epoll instance: it never touches the
+parent's registrations.
+"""
+
+import os
+import sys
+from weakref import WeakSet, WeakValueDictionary
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from poolio.c.net cimport (
+    POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_set, poolio_epoll_wait, poolio_event,
+    poolio_event_data,
+)
+from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
+
+cdef enum:
+    # On a loop that is not ours, passes for each time that it finds us readable. A turn of asyncio's own loop costs
+    # 10,000 to 20,000 instructions, which more passes share; other callbacks of the loop wait for as many.
+    ROUNDS = 4
+
+HAS_EPOLL = bool(POOLIO_HAS_EPOLL)      # else no Reactor can be made
+
+# id(loop) -> Reactor. A Reactor keeps its loop alive, so an id here is never that of a later object.
+cdef object _reactors = WeakValueDictionary()
+cdef object _all_reactors = WeakSet()
+
+
+cdef class Source:
+
+    def __cinit__(self):
+        self.fd = -1
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        raise NotImplementedError
+
+    cdef int on_callback_end(self) except -1:
+        return 0
+
+    cdef int on_failure(self, exc) except -1:
+        raise exc
+
+
+cdef class Reactor:
+
+    def __init__(self, loop=None):
+        self.epoll_fd = -1
+        if not POOLIO_HAS_EPOLL:
+            raise NotImplementedError(
+                f"poolio's own transports and event loop need Linux's epoll, which {sys.platform} has not; "
+                "poolio.Protocol works here on the loop's transports: loop.create_server(YourProtocol, ...)"
+            )
+        self.sources = []
+        self.loop = loop
+        self.epoll_fd = _new_epoll()
+        _all_reactors.add(self)
+
+    def __dealloc__(self):
+        if self.epoll_fd >= 0:
+            poolio_close(self.epoll_fd)
+
+    def fileno(self):
+        """The descriptor of the epoll instance, readable while any source is ready; -1 once closed."""
+        return self.epoll_fd
+
+    cdef object close(self):
+        """Wait for nothing any more. Sources stay as they are, but are not told of anything."""
+        if self.epoll_fd >= 0:
+            for source in self.sources:
+                if source is not None:
+                    (<Source>source).interest = 0
+            self.sources = []
+            self.seen_count = 0
+            poolio_close(self.epoll_fd)
+            self.epoll_fd = -1
+
+    cdef int set_interest(self, Source source, unsigned int events) except -1:
+        """Wait for these events of the source; 0 takes it out. The reactor keeps it alive meanwhile."""
+        cdef int result
+        cdef list sources = self.sources
+        if source.interest != 0 and sources[source.fd] is not source:
+            source.interest = 0      # its descriptor was closed behind our back, and is another source's by now
+        if source.interest == events or self.epoll_fd < 0:
+            return 0
+        if source.interest == 0:
+            while len(sources) <= source.fd:    # before the system knows it: there may be no memory
+                sources.append(None)
+            self.last_ticket += 1
+            source.ticket = self.last_ticket
+        result = poolio_epoll_set(self.epoll_fd, source.fd, source.interest, events,
+                                  (<uint64_t>source.ticket << 32) | <unsigned int>source.fd)
+        if result < 0 and events != 0:
+            raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
+        if source.interest == 0:
+            sources[source.fd] = source
+        elif events == 0:
+            sources[source.fd] = None
+        source.interest = events
+        return 0
+
+    cdef int end_callback(self) except -1:
+        """Tell the sources that the callback has marked."""
+        cdef Source source
+        while self.dirty is not None:
+            source = self.dirty
+            self.dirty = source.next_dirty
+            source.next_dirty = None
+            source.is_dirty = False
+            try:
+                source.on_callback_end()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                source.on_failure(exc)
+        return 0
+
+    cdef int handle_ready(self, int milliseconds) except -1:
+        """One pass: wait, then let each ready source act. Returns how many events there were."""
+        cdef poolio_event events[BATCH]
+        cdef int count
+        if milliseconds == 0:
+            count = poolio_epoll_wait(self.epoll_fd, events, BATCH, 0)
+        else:
+            with nogil:
+                count = poolio_epoll_wait(self.epoll_fd, events, BATCH, milliseconds)
+        return self._handle(events, self._waited(count))
+
+    cdef int look(self) except -1:
+        """What is ready now, for handle_seen(); how many events. Sources that only note it do so at once."""
+        cdef int count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
+        cdef int i
+        cdef Source source
+        self.seen_count = 0
+        for i in range(count):
+            source = self._source_of(&self.seen[i])
+            if source is not None and source.only_notes:
+                source.on_ready(self.seen[i].events)
+            elif source is not None:
+                self.seen[self.seen_count] = self.seen[i]
+                self.seen_count += 1
+        return self.seen_count
+
+    cdef Source _source_of(self, poolio_event *event):
+        """None: it has gone since, or is another one's registration."""
+        cdef uint64_t data = poolio_event_data(event)
+        cdef Py_ssize_t fd = <unsigned int>data
+        cdef Source source = self.sources[fd] if fd < len(self.sources) else None
+        return source if source is not None and source.ticket == <unsigned int>(data >> 32) else None
+
+    cdef int handle_seen(self) except -1:
+        """Let each source act that was ready when look() was called."""
+        cdef poolio_event events[BATCH]
+        cdef int count = self.seen_count
+        self.seen_count = 0
+        memcpy(events, self.seen, <size_t>count * sizeof(poolio_event))
+        return self._handle(events, count)
+
+    cdef int _waited(self, int count) except -1:
+        if count >= 0:
+            return count
+        if count == -EINTR:
+            return PyErr_CheckSignals()
+        raise OSError(-count, f"epoll_wait: {os.strerror(-count)}")
+
+    cdef int _handle(self, poolio_event *events, int count) except -1:
+        cdef uint64_t data
+        cdef Py_ssize_t fd
+        cdef unsigned int ready
+        cdef int i = 0
+        cdef Source source
+        while i < count:             # again after each source that failed
+            try:
+                while i < count:
+                    data = poolio_event_data(&events[i])
+                    fd = <unsigned int>data
+                    ready = events[i].events
+                    i += 1
+                    if fd < PyList_GET_SIZE(<PyObject *>self.sources):
+                        source = <Source>PyList_GET_ITEM(<PyObject *>self.sources, fd)
+                        if source is not None and source.ticket == <unsigned int>(data >> 32):
+                            self.current = <PyObject *>source
+                            source.on_ready(ready)
+                            if self.dirty is not None:
+                                self.current = NULL     # its own writes are sent: more of them leave at once
+                                self.end_callback()
+            except (SystemExit, KeyboardInterrupt):
+                mark_dirty(self, source)
+                raise
+            except BaseException as exc:
+                source.on_failure(exc)
+            finally:
+                self.current = NULL
+                self.end_callback()
+        return count
+
+    def source_at(self, fd):
+        """What is registered for this descriptor; None if nothing is."""
+        return self.sources[fd] if 0 <= fd < len(self.sources) else None
+
+    def on_readable(self):
+        """For a loop that is not ours: some source is ready."""
+        cdef int _
+        for _ in range(ROUNDS):
+            if self.epoll_fd < 0 or self.handle_ready(0) == 0:
+                break
+
+    def _before_fork(self):
+        """What the callback that forks has written leaves once, not from both processes."""
+        cdef PyObject *current = self.current
+        if current != NULL:
+            (<Source>current).on_callback_end()
+        self.current = NULL
+        self.end_callback()
+        self.current = current
+
+    def _after_fork(self):
+        if self.epoll_fd < 0:
+            return
+        self.is_inherited = True
+        poolio_close(self.epoll_fd)
+        for source in self.sources:
+            if source is not None:
+                (<Source>source).interest = 0
+        self.sources = []
+        self.dirty = None
+        self.seen_count = 0
+        self.epoll_fd = -1
+        self.epoll_fd = _new_epoll()
+
+
+cdef int _new_epoll() except -1:
+    cdef int fd = poolio_epoll_create()
+    if fd < 0:
+        raise OSError(-fd, f"epoll_create1: {os.strerror(-fd)}")
+    return fd
+
+
+cpdef Reactor reactor_of(object loop):
+    """The reactor of this loop: its selector's, or one that the loop watches from now on."""
+    cdef Reactor reactor
+    existing = _reactors.get(id(loop))
+    if existing is not None:
+        return existing
+    reactor = Reactor(loop)
+    reactor.transports = getattr(loop, "_transports", None)
+    loop.add_reader(reactor.epoll_fd, reactor.on_readable)
+    _reactors[id(loop)] = reactor
+    return reactor
+
+
+cdef object adopt(Reactor reactor, object loop):
+    """Make a reactor, which the loop itself drives, the one of that loop."""
+    reactor.loop = loop
+    _reactors[id(loop)] = reactor
+
+
+def _before_fork_in_parent():
+    for reactor in list(_all_reactors):
+        reactor._before_fork()
+
+
+def _after_fork_in_child():
+    for reactor in list(_all_reactors):
+        reactor._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork_in_parent, after_in_child=_after_fork_in_child)

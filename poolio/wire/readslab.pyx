@@ -1,0 +1,288 @@
+"""Owns the slab that a loop's connections receive into, and the reservations on its tail.
+
+Refuses to know sockets and protocols. Called by protocol: reserve() when a transport asks where to put data,
+commit() when it says how much came. One ReadSlab for each pair of pool and loop; it lives as long as a
+protocol that uses it, or its timer.
+
+    0                        top                                            capacity
+    ├─ received, held ───────┼── the reservation: all that is left ─────────────┤
+                             ├─ Buffer of n bytes ─┼─ room for the next one ────┤   after commit(n)
+
+A reservation can stay open: TLS ends every drain by asking for room that it does not fill. So it holds its
+slab (no carving into it, no going back to 0) until one of these ends it: commit(); another reserve() on the
+same loop that finds no view of it alive; the last reference to it dropped. A view may outlive commit() (uvloop
+keeps its own until buffer_updated() has returned); the slab is held for it, but the received Buffer is not
+affected. If a view is alive when the loop asks again, the room stays with its holder and the loop goes on in
+another slab: nobody sees another connection's bytes through an old view.
+
+Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
+what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
+
+At the pool's limit whoever can wait does: wait_for_room(). Memory may come back in any thread, so it is looked for
+every RETRY_SECONDS instead of being told of by each allocation that ends.
+
+Idle memory: reading into a pool that has more than this slab starts a timer of the loop, which trims the pool every
+IDLE_SECONDS for as long as slabs lie on its free lists, and keeps the ReadSlab meanwhile.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.string cimport memset
+
+from weakref import WeakValueDictionary
+
+from poolio.c.guard cimport poison, unpoison
+from poolio.memory.allocation cimport close_range, fill_view, new_holder, open_range, wipe_range
+from poolio.memory.buffer cimport Buffer, new_buffer
+from poolio.memory.pool cimport Pool
+from poolio.memory.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
+
+from poolio.memory.slab import IDLE_SECONDS
+
+cdef double RETRY_SECONDS = 0.01
+cdef double PATIENCE_SECONDS = 5        # of a reader, before somebody is closed: nothing waits for ever
+
+# (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
+cdef object _read_slabs = WeakValueDictionary()
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(8)
+cdef class Reservation:
+    """Writable room for received data, as a bytes-like object: len(), slices are memoryviews, slice assignment."""
+
+    def __init__(self):
+        raise TypeError("a Reservation is made by a protocol's get_buffer()")
+
+    def __dealloc__(self):
+        _end(self)
+
+    def __len__(self):
+        return self.length if self.is_open else 0
+
+    def __getitem__(self, key):
+        return memoryview(self)[key]
+
+    def __setitem__(self, key, value):
+        memoryview(self)[key] = value
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if not self.is_open:
+            raise BufferError("this room was filled or given up; ask get_buffer() again")
+        self.exports += 1
+        fill_view(view, self, self.data, &self.length, False, flags)
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.exports -= 1
+        if self.exports == 0 and not self.is_open:
+            _end(self)
+
+
+cdef void _end(Reservation room) noexcept:
+    cdef Slab *slab = room.slab
+    if slab == NULL:
+        return
+    if room.is_open:
+        if room.store.zeroing_mode == ON_RELEASE:
+            wipe_range(room.data, room.length)
+        close_range(room.data, room.length)
+    room.is_open = False
+    room.data = NULL
+    room.slab = NULL
+    room.store.open_reservations -= 1
+    leave_slab(room.store, slab)
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class ReadSlab:
+
+    def __dealloc__(self):
+        if self.pool is not None:
+            if self.latest is not None and self.latest.exports == 0:
+                _end(self.latest)
+            end_carving(self.pool, &self.slab)
+
+    cdef Reservation reserve(self):
+        """Room for the next read: the rest of the slab, at least a quarter of one."""
+        cdef Reservation room
+        if self.latest is None or not _held_once(<PyObject *>self.latest) or self.latest.exports > 0:
+            self._give_up_latest()
+            self.latest = Reservation.__new__(Reservation)
+            self.latest.store = self.pool
+        elif self.latest.is_open:
+            return self.latest
+        room = self.latest
+        self._need_slab()
+        self.slab.live += 1
+        self.slab.dirty = self.slab.capacity      # what is written and not reported may lie anywhere
+        self.pool.open_reservations += 1
+        room.slab = self.slab
+        room.data = self.slab.memory + self.slab.top
+        room.length = self.slab.capacity - self.slab.top
+        room.is_open = True
+        open_range(room.data, room.length)
+        if self.pool.zeroing_mode == ON_ALLOC and self.written > self.slab.top:
+            memset(room.data, 0, <size_t>(self.written - self.slab.top))
+            self.written = self.slab.top
+        if self.timer is None and self.pool.slab_count > 1:
+            self._trim_later()                    # other people's code: the slab is held by now
+        return room
+
+    cdef bint make_room(self) except -1:
+        """Is there room for a read? False: the pool is at its limit."""
+        if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
+            self._give_up_latest()
+        try:
+            self._need_slab()
+        except MemoryError as exc:              # PoolExhausted is one
+            self.shortage = exc
+            return False
+        unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
+        return True
+
+    cdef Buffer take(self, Py_ssize_t size):
+        """The Buffer of the first `size` bytes of the room: 1 to its length."""
+        cdef Buffer buf
+        cdef char *memory = self.slab.memory + self.slab.top
+        cdef Slab *slab = self.claim(size, size, 1)
+        if self.pool.slab_count == 1 or self.timer is not None:
+            return <Buffer>new_holder(<Pool><PyObject *>self.pool, slab, memory, size)
+        buf = <Buffer>new_holder(self.pool, slab, memory, size)
+        self._trim_later()                        # other people's code: everything is in its place by now
+        return buf
+
+    cdef inline Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t holders) noexcept:
+        """Carve the first `size` bytes of the room for so many allocations; of each, leave_slab() if it is not made.
+
+        Beyond them, up to `extent`, the room was written to: what stands there is wiped (on_release) or marked.
+        """
+        cdef Slab *slab = self.slab
+        cdef char *memory = slab.memory + slab.top
+        extent += slab.top
+        slab.live += holders
+        slab.top += aligned(size)
+        if self.pool.zeroing_mode == ON_RELEASE:
+            if slab.memory + extent > memory + size:
+                wipe_range(memory + size, slab.memory + extent - memory - size)
+        elif extent > slab.dirty:
+            slab.dirty = extent
+        poison(memory + size, <size_t>(slab.capacity - (memory - slab.memory) - size))
+        if extent > self.written:
+            self.written = extent
+        return slab
+
+    cdef object look_after_timer(self):
+        if self.timer is None and self.pool.slab_count > 1:
+            self._trim_later()
+
+    cdef void leave(self) noexcept:
+        """Nothing came: the room is closed again."""
+        poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
+
+    cdef object wait_for_room(self, waiter):
+        """Call the waiter's _room_again() when there is memory again, _room_is_late() after each PATIENCE_SECONDS.
+
+        That says True if somebody was closed, which is enough for now; None: ask the next one, too; False: it waits no
+        longer, as it is lost.
+        """
+        if self.waiting is None:
+            self.waiting = []
+            self.short_since = self.loop.time()
+            self.loop.call_later(RETRY_SECONDS, self._try_again)
+        self.waiting.append(waiter)
+
+    cdef object stop_waiting(self, waiter):
+        """It needs no room from here any more."""
+        if self.waiting is not None and waiter in self.waiting:
+            self.waiting.remove(waiter)
+
+    def _try_again(self):
+        if self.make_room():
+            waiting, self.waiting, self.shortage = self.waiting, None, None
+            for waiter in waiting:
+                try:
+                    waiter._room_again()
+                except OSError as exc:
+                    waiter._fatal_error(exc)
+            return
+        if self.loop.time() - self.short_since > PATIENCE_SECONDS:
+            self.short_since = self.loop.time()
+            for waiter in tuple(self.waiting):
+                verdict = waiter._room_is_late(self.shortage)
+                if verdict:
+                    break
+                if verdict is not None:
+                    self.stop_waiting(waiter)
+        if self.waiting:
+            self.loop.call_later(RETRY_SECONDS, self._try_again)
+        else:
+            self.waiting = None
+
+    cdef int _need_slab(self) except -1:
+        if not has_room(self):
+            end_carving(self.pool, &self.slab)
+            begin_carving(self.pool.take_small(), &self.slab)
+            self.written = self.slab.dirty
+        return 0
+
+    cdef void _give_up_latest(self) noexcept:
+        if self.latest is None:
+            return
+        if self.latest.exports > 0:
+            if self.latest.slab == self.slab:
+                end_carving(self.pool, &self.slab)
+            self.latest = None                    # it ends with its last view
+        elif self.latest.is_open:
+            _end(self.latest)
+
+    cdef Buffer commit(self, Reservation room, Py_ssize_t size):
+        """The Buffer of the first `size` bytes of the room, which is no longer reserved."""
+        cdef Slab *slab
+        cdef char *memory
+        if room is None or not room.is_open:
+            raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
+        if not 0 < size <= room.length:
+            raise ValueError(f"buffer_updated() takes 1..{room.length} bytes, the room reserved, not {size}")
+        slab = room.slab
+        memory = room.data
+        slab.top += aligned(size)
+        if slab == self.slab and slab.top > self.written:
+            self.written = slab.top
+        close_range(memory + size, room.length - size)
+        room.is_open = False
+        room.data = NULL
+        if room.exports == 0:
+            room.slab = NULL                      # its hold on the slab becomes the Buffer's
+            self.pool.open_reservations -= 1
+        else:
+            slab.live += 1
+        return new_buffer(self.pool, slab, memory, size)
+
+    cdef object _trim_later(self):
+        self.timer = self.loop.call_later(IDLE_SECONDS, self._trim)
+
+    def _trim(self):
+        self.timer = None
+        self.pool.trim_idle()
+        if self.pool.kept_bytes > 0:
+            self._trim_later()
+
+
+cdef inline bint _held_once(PyObject *thing) noexcept:
+    return thing.ob_refcnt == 1
+
+
+cdef ReadSlab read_slab_for(Pool pool, object loop):
+    """The ReadSlab of this pool on this loop, made if there is none."""
+    cdef ReadSlab found
+    key = (id(pool), id(loop))
+    existing = _read_slabs.get(key)
+    if existing is not None:
+        return existing
+    found = ReadSlab.__new__(ReadSlab)
+    found.pool = pool
+    found.loop = loop
+    _read_slabs[key] = found
+    return found

@@ -1,0 +1,6 @@
+import asyncio
+
+class Receiver:
+    transport: asyncio.Transport
+
+def unread_bytes(protocol: object) -> int: ...

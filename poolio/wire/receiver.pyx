@@ -1,0 +1,33 @@
+"""Owns the contract of poolio's own transports with poolio's protocols: they take Buffers of their pool.
+
+Refuses to know either of them. A protocol that is a Receiver is called with Buffers straight from the reactor; every
+other one is served as asyncio serves it, with `bytes` or through get_buffer().
+"""
+
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.pool cimport Pool, default_pool
+
+
+cdef class Receiver:
+
+    cdef Pool pool_to_receive_into(self):
+        pool = self.pool
+        if pool is None:
+            return default_pool()
+        if not isinstance(pool, Pool):
+            raise TypeError(f"a protocol's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
+        return <Pool>pool
+
+    cdef int receive(self, Buffer buf) except -1:
+        raise NotImplementedError
+
+    cdef Py_ssize_t unread(self) except -1:
+        return 0
+
+    cdef Py_ssize_t unread_in(self, Pool pool) except -1:
+        return 0
+
+
+def unread_bytes(protocol):
+    """How many bytes a protocol has received and not handed over yet; 0 of one that is not poolio's."""
+    return (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else 0

@@ -1,0 +1,217 @@
+"""Owns the selector of poolio.EventLoop: the loop's own descriptors and poolio's sources in one epoll instance.
+
+Refuses to know transports. Called by asyncio's loop as any selector: register(), modify(), unregister(), select().
+
+Sources of poolio act inside select(), and while only they are ready select() waits on, so a busy server seldom returns
+to the loop's Python. It goes back as soon as the loop has something to do: a descriptor of its own is ready (also the
+one by which other threads and signals wake it), a callback was scheduled, it was stopped, a timer is due; and after
+STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
+
+Callbacks that were scheduled before select() come before what it has found, as on asyncio: who awaits a connection can
+set up its protocol before the first data. So while the loop has any, select() only looks: it returns the loop's own
+descriptors, and poolio's sources act in a callback of the selector's own, behind the others.
+"""
+
+import selectors
+from asyncio import Handle
+from collections.abc import Mapping
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject_Size
+from libc.math cimport ceil
+
+from poolio.c.net cimport EPOLLIN, EPOLLOUT, poolio_now
+from poolio.wire.reactor cimport Reactor, Source, adopt
+
+cdef double STAY_SECONDS = 0.01
+cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own; epoll counts milliseconds in 31 bits
+
+
+cdef class Watched(Source):
+    """A descriptor of the loop's own."""
+
+    cdef SelectorCore selector
+    cdef object key
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        cdef int mask = 0
+        if events & ~<unsigned int>EPOLLIN:
+            mask |= selectors.EVENT_WRITE
+        if events & ~<unsigned int>EPOLLOUT:
+            mask |= selectors.EVENT_READ
+        mask &= self.key.events
+        if mask:
+            self.selector.ready.append((self, mask))
+        return 0
+
+
+class Keys(Mapping):
+    """What get_map() returns. asyncio since 3.13 asks it for the objects that add_reader() was given."""
+
+    def __init__(self, selector):
+        self.selector = selector
+
+    def __len__(self):
+        return len(self.selector.descriptors())
+
+    def __iter__(self):
+        return iter(self.selector.descriptors())
+
+    def __getitem__(self, fileobj):
+        return self.selector.get_key(fileobj)
+
+
+cdef class SelectorCore:
+    """The compiled half of Selector."""
+
+    cdef readonly Reactor reactor
+    cdef object loop
+    cdef object callbacks       # of the loop, that are to be run next
+    cdef object own_callback    # runs _handle_seen()
+    cdef dict watched           # descriptor -> Watched
+    cdef dict keys              # descriptor -> SelectorKey
+    cdef list ready
+
+    def __init__(self):
+        self.reactor = Reactor()
+        self.watched = {}
+        self.keys = {}
+        self.ready = []
+
+    def serve(self, loop):
+        """Drive the reactor of this loop, which has this selector."""
+        self.loop = loop
+        self.callbacks = loop._ready
+        self.own_callback = Handle(self._handle_seen, (), loop)
+        adopt(self.reactor, loop)
+
+    def fileno(self):
+        """The descriptor of the epoll instance."""
+        return self.reactor.fileno()
+
+    def register(self, fileobj, events, data=None):
+        cdef Watched watched
+        fd = _descriptor(fileobj)
+        _check_events(events)
+        if fd in self.watched:
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        watched = Watched.__new__(Watched)
+        watched.only_notes = True
+        watched.selector = self
+        watched.fd = fd
+        watched.key = selectors.SelectorKey(fileobj, fd, events, data)
+        self.reactor.set_interest(watched, _epoll_events(events))
+        self.watched[fd] = watched
+        self.keys[fd] = watched.key
+        return watched.key
+
+    def modify(self, fileobj, events, data=None):
+        cdef Watched watched = self._find(fileobj)
+        _check_events(events)
+        self.reactor.set_interest(watched, _epoll_events(events))
+        watched.key = watched.key._replace(events=events, data=data)
+        self.keys[watched.fd] = watched.key
+        return watched.key
+
+    def unregister(self, fileobj):
+        cdef Watched watched = self._find(fileobj)
+        del self.watched[watched.fd], self.keys[watched.fd]
+        self.reactor.set_interest(watched, 0)
+        return watched.key
+
+    cdef Watched _find(self, fileobj):
+        for fd, key in self.keys.items() if not isinstance(fileobj, int) else ():
+            if key.fileobj is fileobj:      # it may be closed by now
+                return self.watched[fd]
+        try:
+            return self.watched[_descriptor(fileobj)]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def get_map(self):
+        """descriptor or object -> SelectorKey of what the loop itself has registered."""
+        return Keys(self)
+
+    def descriptors(self):
+        """Of what the loop itself has registered."""
+        return list(self.keys)
+
+    def get_key(self, fileobj):
+        return self._find(fileobj).key
+
+    def close(self):
+        self.reactor.close()
+        self.watched.clear()
+        self.keys.clear()
+        self.loop = self.callbacks = self.own_callback = None
+
+    def select(self, timeout=None):
+        """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
+        cdef double now, leave, deadline
+        if self.loop is not None and PyObject_Size(self.callbacks) > 0:
+            self.ready = []
+            if self.reactor.look() > 0:
+                self.callbacks.append(self.own_callback)
+            return self._take_ready()
+        now = poolio_now()
+        leave = now + STAY_SECONDS
+        deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
+        self.ready = []
+        while True:
+            self.reactor.handle_ready(_milliseconds(deadline - now))
+            if self.ready or (timeout is not None and timeout <= 0):
+                break
+            PyErr_CheckSignals()
+            if self.loop is not None:
+                if PyObject_Size(self.callbacks) > 0 or self.loop._stopping:
+                    break
+                scheduled = self.loop._scheduled
+                if scheduled:
+                    deadline = min(deadline, <double>scheduled[0]._when)
+            now = poolio_now()
+            if now >= deadline or now >= leave:
+                break
+        return self._take_ready()
+
+    def _handle_seen(self):
+        """What select() had found when the loop had callbacks to run."""
+        if self.loop is not None:
+            self.reactor.handle_seen()
+
+    cdef list _take_ready(self):
+        ready, self.ready = self.ready, []
+        return [pair for pair in map(self._still_ready, ready) if pair is not None]
+
+    def _still_ready(self, found):
+        """(key, events) as they are now: callbacks that ran meanwhile may have changed or removed them."""
+        cdef Watched watched = found[0]
+        if self.watched.get(watched.fd) is not watched:
+            return None
+        events = found[1] & watched.key.events
+        return (watched.key, events) if events else None
+
+
+cdef int _milliseconds(double seconds) noexcept:
+    """Rounded up, as a timer must not fire early."""
+    return 0 if seconds <= 0 else <int>ceil(seconds * 1e3)
+
+
+cdef unsigned int _epoll_events(int events) noexcept:
+    return (EPOLLIN if events & 1 else 0) | (EPOLLOUT if events & 2 else 0)
+
+
+cdef int _check_events(events) except -1:
+    if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
+        raise ValueError(f"Invalid events: {events!r}")
+    return 0
+
+
+cdef int _descriptor(fileobj) except -1:
+    fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+    if fd < 0:
+        raise ValueError(f"Invalid file descriptor: {fd}")
+    return fd
+
+
+class Selector(SelectorCore, selectors.BaseSelector):
+    """A selectors.BaseSelector that handles poolio's own sources inside select()."""

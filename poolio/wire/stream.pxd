@@ -1,0 +1,52 @@
+# StreamTransport: one connected socket, TCP or unix. See transport.pyx.
+
+from cpython.object cimport PyObject
+
+from poolio.c.python cimport vectorcallfunc
+from poolio.memory.buffer cimport Buffer
+from poolio.wire.endpoint cimport Endpoint
+from poolio.wire.reactor cimport Reactor
+from poolio.wire.writequeue cimport WriteQueue
+
+cdef enum ReceivesAs:
+    UNDECIDED                   # until the first data for this protocol
+    ROOM                        # asyncio.BufferedProtocol
+    BYTES                       # asyncio.Protocol
+    BUFFERS                     # poolio.Protocol
+    IN_C                        # a Receiver with a receive() of its own
+
+
+cdef class StreamTransport(Endpoint):
+    cdef ReceivesAs receives_as
+    # from the opening to the end
+    cdef object server             # None: not accepted by one
+    # reading
+    cdef object data_received      # of a Receiver, as a bound method; None while undecided, and of others
+    cdef vectorcallfunc vectorcall  # of the function of that method; NULL: call it as any object
+    # writing
+    cdef WriteQueue queue
+    cdef object empty_waiter       # a future while sendfile() has the socket; None otherwise
+
+    cdef int write_data(self, data) except -1
+    cdef inline int _write_buffer(self, Buffer buf) except -1
+    cdef int _write_other(self, data) except -1
+    cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1
+    cdef int _on_ready_slow(self, unsigned int events) except -1
+    cdef inline int _receive(self) except -1
+    cdef int _receive_into_room(self) except -1
+    cdef int _receive_nothing(self, Py_ssize_t result) except -1
+    cdef inline int _call(self, object data) except -1
+    cdef int _call_anew(self, object data) except -1
+    cdef bytes _copy_of(self, const char *room, Py_ssize_t size)
+    cdef int _hand_over(self, Buffer buf) except -1
+    cdef int _decide(self) except -1
+    cdef inline int _send(self) except -1
+    cdef int _sent(self, int result) except -1
+    cdef inline int _queue_grew(self) except -1
+    cdef inline int _send_cork(self) except -1
+    cdef int _after_drain(self) except -1
+    cdef object _leave_server(self)
+
+
+cdef StreamTransport new_transport(Reactor reactor, object protocol, object context)
+cdef object attach(StreamTransport transport, object server)

@@ -1,0 +1,540 @@
+"""Owns the stream transport: one connected socket, TCP or unix, with all that asyncio.Transport promises.
+
+Refuses to know who connected or accepted it (net, listener), how readiness is found (reactor) and how a queue is sent
+(writequeue). Called by the reactor when the socket is ready, and by protocols.
+
+    readable -> _receive(): recv into the tail of the loop's read slab -> a Buffer of what came -> data_received(buf)
+    write()  -> the queue -> in a callback: sent when it ends; anywhere else: sent at once -> what the kernel refuses
+                waits for EPOLLOUT, and only that counts against the water marks
+
+poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedProtocol gives the room itself.
+
+What every transport has, streams or not, is endpoint's. A queue that is not BLOCKED and not empty is corked.
+
+The cork is sent before whatever would come after it on asyncio: close, abort, write_eof, sendfile, set_protocol, the
+end of a callback that raises; and as soon as it holds CORK_BYTES.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from asyncio import constants
+from asyncio.log import logger
+from asyncio.sslproto import SSLProtocol
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_Check
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport EAGAIN
+
+from poolio.c.faults cimport poolio_new_bytes
+from poolio.c.net cimport (
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_address, poolio_no_delay, poolio_peer,
+    poolio_recv, poolio_send, poolio_send_end,
+)
+from poolio.c.objects cimport poolio_owner_of_view, poolio_raise_again
+from poolio.c.python cimport (
+    PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit, PyMethod_Check, PyMethod_GET_FUNCTION, PyMethod_GET_SELF,
+    PyObject_CallOneArg, PyObject_VectorcallMethod, PyVectorcall_Function,
+)
+from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.pool cimport Pool, default_pool
+from poolio.wire.endpoint cimport AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare
+from poolio.wire.reactor cimport Reactor, mark_dirty
+from poolio.wire.readslab cimport read_slab_for, room_in
+from poolio.wire.receiver cimport Receiver
+from poolio.wire.writequeue cimport (
+    clear_queue, queued_from, is_sound, put_buffer, put_object, send_queue, unpin, unpin_last,
+)
+
+cdef enum:
+    CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
+
+cdef str DATA_RECEIVED = "data_received"
+
+
+class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
+    """What isinstance() sees in a StreamTransport, which can't inherit from asyncio's classes: their slots collide."""
+
+
+@cython.final
+cdef class StreamTransport(Endpoint):
+    """A connected stream socket on poolio's reactor; use it as asyncio.Transport.
+
+    `write()` takes Buffers as well as bytes-like objects. Made by poolio's create_* functions and by poolio.EventLoop.
+    """
+
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    def __init__(self):
+        raise TypeError("a StreamTransport is made by create_server(), create_connection() and the like")
+
+    def __dealloc__(self):
+        clear_queue(&self.queue)
+
+    @property
+    def __class__(self):
+        return TransportShape
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    cdef int on_ready(self, unsigned int events) except -1:
+        if events == <unsigned int>EPOLLIN and self.receives_as >= BYTES and self.interest & <unsigned int>EPOLLIN:
+            self._receive()
+        else:
+            self._on_ready_slow(events)
+        return self._send_cork()
+
+    cdef int _on_ready_slow(self, unsigned int events) except -1:
+        if events & <unsigned int>(EPOLLHUP | EPOLLERR):
+            events |= EPOLLIN | EPOLLOUT        # receiving or sending will tell what it is
+        if events & self.interest & <unsigned int>EPOLLIN:
+            if self.receives_as == UNDECIDED:
+                self._decide()
+            if self.receives_as == ROOM:
+                self._receive_into_room()
+            else:
+                self._receive()
+            self._send_cork()
+        if events & self.interest & <unsigned int>EPOLLOUT:
+            self._send()
+        return 0
+
+    cdef int on_failure(self, exc) except -1:
+        return self.fail(exc, "Fatal error: protocol.data_received() call failed.")
+
+    cdef inline int _receive(self) except -1:
+        cdef Py_ssize_t room_size, received
+        cdef char *room = room_in(self.slab, &room_size)
+        cdef Buffer buf
+        if room == NULL:
+            return self.wait_for_room()
+        received = poolio_recv(self.fd, room, <size_t>room_size)
+        if received <= 0:
+            self.slab.leave()
+            return self._receive_nothing(received)
+        if self.receives_as == BYTES:
+            return self._call_anew(self._copy_of(room, received))
+        buf = self.slab.take(received)
+        if self.receives_as == BUFFERS:
+            return self._call(buf)
+        return self._hand_over(buf)
+
+    cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
+        """What was received, as bytes; the room it came into is free for the next read."""
+        try:
+            data = poolio_new_bytes(room, size)
+        finally:
+            self.slab.claim(0, size, 0)
+        self.slab.look_after_timer()
+        return data
+
+    cdef int _hand_over(self, Buffer buf) except -1:
+        """To a protocol in C, which enters the contexts that it needs."""
+        cdef Receiver receiver = <Receiver>self.protocol        # it may be replaced meanwhile
+        return receiver.receive(buf)
+
+    cdef inline int _call(self, object data) except -1:
+        """data_received(data), in the context of the connection."""
+        cdef PyObject *arguments[2]
+        cdef PyObject *result
+        cdef PyObject *context = <PyObject *>self.context
+        method = self.data_received             # set_protocol() may come meanwhile
+        PyContext_Enter(context)
+        if self.vectorcall != NULL:             # what calling a bound method comes to, without the detours
+            arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
+            arguments[1] = <PyObject *>data
+            result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
+        else:
+            result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>data)
+        PyContext_Exit(context)
+        if result == NULL:
+            poolio_raise_again()
+        Py_DECREF(<object>result)
+        return 0
+
+    cdef int _call_anew(self, object data) except -1:
+        """The same of a protocol whose method may be another one each time, as on asyncio."""
+        cdef PyObject *arguments[2]
+        cdef PyObject *result
+        cdef PyObject *context = <PyObject *>self.context
+        protocol = self.protocol                # set_protocol() may come meanwhile
+        arguments[0] = <PyObject *>protocol
+        arguments[1] = <PyObject *>data
+        PyContext_Enter(context)
+        result = PyObject_VectorcallMethod(<PyObject *>DATA_RECEIVED, arguments, 2, NULL)
+        PyContext_Exit(context)
+        if result == NULL:
+            poolio_raise_again()
+        Py_DECREF(<object>result)
+        return 0
+
+    cdef int _decide(self) except -1:
+        """How does this protocol want its data? Its pool may still have been set in connection_made()."""
+        cdef Receiver receiver
+        protocol = self.protocol
+        if isinstance(protocol, Receiver):
+            receiver = <Receiver>protocol
+            self.slab = read_slab_for(receiver.pool_to_receive_into(), self.reactor.loop)
+            self.data_received = protocol.data_received
+            self.receives_as = IN_C if receiver.receives_in_c else BUFFERS
+            if PyMethod_Check(<PyObject *>self.data_received):
+                self.vectorcall = PyVectorcall_Function(
+                    PyMethod_GET_FUNCTION(<PyObject *>self.data_received))
+        elif isinstance(protocol, asyncio.BufferedProtocol):
+            self.receives_as = ROOM
+        else:
+            self.slab = read_slab_for(default_pool(), self.reactor.loop)
+            self.receives_as = BYTES
+        return 0
+
+    cdef int _receive_into_room(self) except -1:
+        cdef Py_buffer view
+        cdef Py_ssize_t received
+        PyContext_Enter(<PyObject *>self.context)
+        try:
+            room = self.protocol.get_buffer(-1)
+            PyObject_GetBuffer(room, &view, PyBUF_WRITABLE)
+            if view.len == 0:
+                PyBuffer_Release(&view)
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            received = poolio_recv(self.fd, view.buf, <size_t>view.len)
+            PyBuffer_Release(&view)
+            if received > 0:
+                self.protocol.buffer_updated(received)
+        finally:
+            PyContext_Exit(<PyObject *>self.context)
+        if received <= 0:
+            self._receive_nothing(received)
+        return 0
+
+    cdef int _receive_nothing(self, Py_ssize_t result) except -1:
+        """The end, a false alarm or an error."""
+        if result == -EAGAIN:
+            return 0
+        if result < 0:
+            return self.fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
+        PyContext_Enter(<PyObject *>self.context)
+        try:
+            keep_open = self.protocol.eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            return self.fail(exc, "Fatal error: protocol.eof_received() call failed.")
+        finally:
+            PyContext_Exit(<PyObject *>self.context)
+        self.state |= AT_END
+        if keep_open:
+            return self.update_interest()
+        self.close()
+        return 0
+
+    def _room_is_late(self, exc):
+        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one."""
+        cdef Endpoint most
+        if self.state & LOST:
+            return False
+        most = self.who_holds_most()
+        if most is None:
+            most = self
+        most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
+        return True
+
+    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
+        """Bytes of this pool that wait here: to be sent, or to be read."""
+        cdef Py_ssize_t held = queued_from(&self.queue, pool)
+        protocol = self.protocol
+        if isinstance(protocol, SSLProtocol):
+            protocol = protocol._app_protocol   # what was decrypted lies with it
+        if isinstance(protocol, Receiver):
+            held += (<Receiver>protocol).unread_in(pool)
+        return held
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t refused_bytes(self) noexcept:
+        return self.queue.size if self.state & BLOCKED else 0
+
+    cdef void drop_queue(self) noexcept:
+        clear_queue(&self.queue)
+
+    def write(self, data):
+        """Send a Buffer or bytes-like object, what it holds now; never blocks.
+
+        `bytes`, views of `bytes`, and Buffers (frozen from here on) are sent without a copy; you may release a Buffer
+        at once. What the kernel does not take is queued, small pieces together in memory of the queue's own; above high
+        water the protocol's pause_writing() is called.
+        """
+        self.write_data(data)
+
+    def writelines(self, list_of_data):
+        """Send several pieces in order, gathered."""
+        cdef PyObject *current = self.reactor.current
+        cdef bint has_begun = False
+        cdef list pieces = list(list_of_data)              # what this raises is the caller's
+        if self.state & (ENDS | LOST | SENDS_FILE):
+            self._refuse_write("writelines", b"")      # once, however many there are
+            return
+        self.reactor.current = <PyObject *>self
+        try:
+            for data in pieces:
+                self.write_data(data)
+                has_begun = True
+                if self.state & LOST:                      # just now: the rest has nowhere to go
+                    break
+        except MemoryError as exc:
+            if not has_begun:
+                raise
+            self.fail(exc, "Fatal write error: no memory for the rest of what is written")
+        finally:
+            self.reactor.current = current
+            if self.queue.first != NULL and not self.state & BLOCKED:
+                self._queue_grew()
+
+    cdef int write_data(self, data) except -1:
+        if self.state & (ENDS | LOST | SENDS_FILE):
+            return self._refuse_write("write", data)
+        if type(data) is Buffer:
+            return self._write_buffer(<Buffer>data)
+        return self._write_other(data)
+
+    cdef inline int _write_buffer(self, Buffer buf) except -1:
+        ensure_alive(buf)
+        if buf.length == 0:
+            return 0
+        if try_freeze(buf):
+            put_buffer(&self.queue, buf)
+        else:
+            count_copied(buf)
+            copy = poolio_new_bytes(buf.data, buf.length)
+            put_object(&self.queue, copy, PyBytes_AS_STRING(copy), buf.length)
+        if self.reactor.current == <PyObject *>self and self.queue.size < CORK_BYTES and not self.state & BLOCKED:
+            return 0                             # our own callback: sent when it ends
+        return self._queue_grew()
+
+    cdef int _write_other(self, data) except -1:
+        cdef Py_buffer view
+        cdef PyObject *owner
+        cdef Py_ssize_t sent = 0
+        if PyBytes_CheckExact(data):
+            if PyBytes_GET_SIZE(data) == 0:
+                return 0
+            put_object(&self.queue, data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            return self._queue_grew()
+        if not PyObject_CheckBuffer(data):
+            raise TypeError(f"data argument must be a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if view.len == 0:
+                return 0
+            owner = poolio_owner_of_view(data) if PyMemoryView_Check(data) else NULL
+            if owner != NULL and PyBytes_CheckExact(<object>owner):
+                put_object(&self.queue, <object>owner, <const char *>view.buf, view.len)
+                return self._queue_grew()
+            # the object may change: what can't be sent now is copied
+            if not self.state & BLOCKED and (self.reactor.current == NULL or view.len >= CORK_BYTES):
+                self._send_cork()
+                if self.state & LOST:
+                    return 0
+                if not self.state & BLOCKED:
+                    sent = poolio_send(self.fd, view.buf, <size_t>view.len)
+                    if sent == view.len:
+                        return 0
+                    sent = max(sent, 0)     # an error comes back when the rest is sent
+            return self._keep_copy(<const char *>view.buf + sent, view.len - sent, sent > 0)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1:
+        """Queue a copy. What went before can't be taken back: without memory for the rest the connection ends."""
+        try:
+            copy = poolio_new_bytes(data, length)
+            put_object(&self.queue, copy, PyBytes_AS_STRING(copy), length)
+        except MemoryError as exc:
+            if not has_begun:
+                raise
+            return self.fail(exc, "Fatal write error: no memory for the rest of what is written")
+        return self._queue_grew()
+
+    cdef inline int _queue_grew(self) except -1:
+        if self.state & BLOCKED:
+            unpin_last(&self.queue)
+            return self.pause_protocol()
+        if self.reactor.current != NULL and self.queue.size < CORK_BYTES:
+            if self.reactor.current != <PyObject *>self:
+                mark_dirty(self.reactor, self)
+            return 0
+        return self._send()
+
+    cdef int on_callback_end(self) except -1:
+        return self._send_cork()
+
+    cdef int send_cork(self) except -1:
+        return self._send_cork()
+
+    cdef inline int _send_cork(self) except -1:
+        if self.queue.first != NULL and not self.state & BLOCKED:
+            return self._send()
+        return 0
+
+    cdef inline int _send(self) except -1:
+        cdef int result = send_queue(&self.queue, self.fd)
+        if result == 0 and not self.state & (BLOCKED | CLOSING | ENDS | SENDS_FILE):
+            return 0
+        return self._sent(result)
+
+    cdef int _sent(self, int result) except -1:
+        """Deal with what send_queue() has said."""
+        if result == 0:
+            if self.state & BLOCKED:
+                self.state &= ~<unsigned int>BLOCKED
+                self.update_interest()
+                self.resume_protocol()          # it may write
+            if self.queue.first == NULL:
+                self._after_drain()
+        elif result == -EAGAIN:
+            if not self.state & BLOCKED:
+                self.state |= BLOCKED
+                unpin(&self.queue)
+                self.update_interest()
+                self.pause_protocol()
+            else:
+                self.resume_protocol()
+        else:
+            clear_queue(&self.queue)
+            exc = OSError(-result, os.strerror(-result))
+            if self.empty_waiter is not None and not self.empty_waiter.done():
+                self.empty_waiter.set_exception(exc)
+            self.fail(exc, "Fatal write error on socket transport")
+        return 0
+
+    cdef int _after_drain(self) except -1:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_result(None)
+        if self.state & LOST:
+            return 0
+        if self.state & CLOSING:
+            return self.end(None)
+        if self.state & ENDS:
+            poolio_send_end(self.fd)
+        return 0
+
+    def _refuse_write(self, method, data):
+        if self.state & ENDS:
+            raise RuntimeError(f"Cannot call {method}() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError(f"unable to {method}; sendfile is in progress")
+        if not isinstance(data, Buffer) and not PyObject_CheckBuffer(data):
+            raise TypeError(f"data argument must be a Buffer or a bytes-like object, not {type(data).__name__!r}")
+        if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            logger.warning("socket.send() raised exception.")
+        self.lost_writes += 1
+        return 0
+
+    def can_write_eof(self):
+        """True."""
+        return True
+
+    def write_eof(self):
+        """Send what is queued, then the end of the stream; reading goes on."""
+        if self.state & (CLOSING | ENDS):
+            return
+        self._send_cork()
+        self.state |= ENDS
+        if self.queue.first == NULL and not self.state & LOST:
+            poolio_send_end(self.fd)
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    cdef object forget_protocol(self):
+        self.receives_as = UNDECIDED
+        self.data_received = self.slab = None
+        self.vectorcall = NULL
+
+    cdef object on_end(self):
+        waiter = self.empty_waiter
+        if self.server is not None:
+            self._leave_server()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    cdef object _leave_server(self):
+        server, self.server = self.server, None
+        server._detach(self) if _takes_transports(server) else server._detach()
+
+    cdef object socket_of(self):
+        if self.sock is None and self.fd >= 0:
+            self.sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fileno=self.fd)
+        return self.sock
+
+    def check(self):
+        """Raise AssertionError unless the state adds up."""
+        if not is_sound(&self.queue):
+            raise AssertionError(f"{self!r}: the write queue does not add up")
+        if self.state & BLOCKED and self.queue.first == NULL:
+            raise AssertionError(f"{self!r} waits to send nothing")
+        if self.queue.first != NULL and not (
+            self.state & BLOCKED or self.is_dirty or self.reactor.current == <PyObject *>self
+        ):
+            raise AssertionError(f"{self!r}: nobody will send {self.queue.size} bytes")
+
+    # --- what asyncio's loops look for --------------------------------------------------------------------
+
+    def _make_empty_waiter(self):
+        if self.empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self._send_cork()
+        self.empty_waiter = self.reactor.loop.create_future()
+        self.state |= SENDS_FILE
+        if self.queue.first == NULL:
+            self.empty_waiter.set_result(None)
+        return self.empty_waiter
+
+    def _reset_empty_waiter(self):
+        self.empty_waiter = None
+        self.state &= ~<unsigned int>SENDS_FILE
+
+
+cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
+    """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
+    cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    prepare(transport, reactor, protocol, context)
+    return transport
+
+
+cdef bint _takes_transports(object server):
+    """asyncio's servers count transports since CPython 3.13; before, only how many."""
+    return sys.version_info >= (3, 13) or getattr(server, "takes_transports", False)
+
+
+cdef object attach(StreamTransport transport, object server):
+    """Make the connection known: to the loop, and until its end to the server that accepted it."""
+    make_known(transport)
+    if server is not None:
+        server._attach(transport) if _takes_transports(server) else server._attach()
+        transport.server = server
+
+
+def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None):
+    """The transport of a connected socket, which it owns from now on; connection_made() is scheduled.
+
+    For asyncio's loops, as their `_make_socket_transport`.
+    """
+    cdef StreamTransport transport
+    transport = new_transport(reactor, protocol, PyContext_CopyCurrent())
+    transport.fd = sock.fileno()
+    transport.sock = sock
+    transport.family = sock.family
+    transport.extra = dict(extra) if extra else {}
+    poolio_peer(transport.fd, &transport.peer)
+    if sock.family == AF_INET or sock.family == AF_INET6:
+        poolio_no_delay(transport.fd)
+    attach(transport, server)
+    reactor.loop.call_soon(transport._begin, waiter, context=transport.context)
+    return transport

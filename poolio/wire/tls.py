@@ -1,0 +1,45 @@
+"""Owns what poolio changes about asyncio's TLS, which runs as a protocol on poolio's stream transport.
+
+Refuses to know loops and sockets. Called by the loops floor wherever a connection becomes encrypted.
+"""
+
+import threading
+from asyncio import sslproto
+from typing import Any
+
+__all__ = ["TLSProtocol", "share_room"]
+
+_thread = threading.local()
+
+
+class TLSProtocol(sslproto.SSLProtocol):
+    """asyncio's SSLProtocol with a shared room, and safe for an application that reads only while it may write.
+
+    With tiny write limits asyncio's own pauses such an application for ever: session tickets of the handshake wait for
+    the next read to be sent, and at a limit of 0 having nothing to send already counts as too much.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        share_room(self)
+
+    def _on_handshake_complete(self, handshake_exc):  # type: ignore
+        if handshake_exc is None:
+            self._process_outgoing()  # type: ignore[attr-defined]
+        super()._on_handshake_complete(handshake_exc)
+
+    def _control_app_writing(self) -> None:
+        size = self._get_write_buffer_size()  # type: ignore[attr-defined]
+        if self._app_writing_paused or size > self._outgoing_high_water:  # type: ignore[attr-defined]
+            super()._control_app_writing()  # type: ignore[misc]
+
+
+def share_room(tls: sslproto.SSLProtocol) -> None:
+    """Let a TLS connection receive into 256 KiB that all connections of its thread share, instead of its own 256 KiB.
+
+    SAFE: a transport asks for the room, receives, and hands over what came in one go; it is copied out at once.
+    """
+    if not hasattr(_thread, "tls_room"):
+        _thread.tls_room = bytearray(tls.max_size)
+    tls._ssl_buffer = _thread.tls_room  # type: ignore[attr-defined]
+    tls._ssl_buffer_view = memoryview(_thread.tls_room)  # type: ignore[attr-defined]

@@ -1,0 +1,67 @@
+# WriteQueue: what a connection still has to send, by reference. See writequeue.pyx.
+#
+#     first ──> Piece ──> Piece ──> Piece <── last        size = sum of their lengths
+#               │ data, length: what is left of it
+#               └ owner (an immutable object) or allocation (a hold of its own, whatever its Buffer's holder does)
+
+from cpython.object cimport PyObject
+
+from poolio.memory.allocation cimport Allocation, Holder, take_hold
+from poolio.memory.slab cimport SlabStore
+
+cdef struct Piece:
+    # LIFETIME of data: while the piece is in the queue; exactly one of owner and allocation is not NULL
+    const char *data
+    Py_ssize_t length
+    PyObject *owner
+    Allocation *allocation
+    Py_ssize_t held             # bytes that this hold was counted with
+    # of a block, whose owner is the queue's own: `bytes`, or a Buffer that this store wipes
+    Py_ssize_t room             # free bytes behind it; 0: no block, or a full one
+    PyObject *wiped_by          # NULL: nobody
+    Piece *following
+
+cdef struct WriteQueue:
+    Piece *first                # NULL: nothing to send
+    Piece *last
+    Piece *block                # the last block; NULL: none
+    Py_ssize_t size
+
+# Each takes a hold of its own. put_buffer: the Buffer is frozen by then. put_object: data lies in the immutable owner.
+cdef inline int put_buffer(WriteQueue *queue, Holder buf) except -1:
+    cdef Piece *piece = new_piece()
+    piece.data = buf.data
+    piece.length = piece.held = buf.length
+    piece.owner = NULL
+    piece.room = 0
+    piece.allocation = buf.allocation
+    take_hold(buf.allocation, buf.length)
+    append(queue, piece)
+    return 0
+
+
+cdef inline void append(WriteQueue *queue, Piece *piece) noexcept:
+    piece.following = NULL
+    if queue.first == NULL:
+        queue.first = piece
+    else:
+        queue.last.following = piece
+    queue.last = piece
+    queue.size += piece.length
+
+
+cdef Piece *new_piece() except NULL
+cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1
+
+# For a queue that is not empty: one system call for up to GATHER pieces, repeated while all that was offered was taken.
+# 0: the queue is empty now; a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone.
+cdef int send_queue(WriteQueue *queue, int fd) noexcept
+
+# A piece that is small, or pins much more than it is, goes to memory of the queue's own, small ones together: any of
+# them, or the last.
+cdef void unpin(WriteQueue *queue) noexcept
+cdef void unpin_last(WriteQueue *queue) noexcept
+# Bytes that it still has to send from this pool.
+cdef Py_ssize_t queued_from(WriteQueue *queue, SlabStore store) noexcept
+cdef void clear_queue(WriteQueue *queue) noexcept
+cdef bint is_sound(WriteQueue *queue) noexcept

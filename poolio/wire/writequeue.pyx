@@ -1,0 +1,275 @@
+"""Owns the write queue: gathered sends, partial writes, and the holds on what is still to be sent. Once, for all.
+
+Refuses to know transports and when to send. Called by the stream transport: put_buffer() and put_object() in write(),
+send_queue() when a callback ends or the socket is writable.
+
+A piece of a Buffer holds the allocation, not the Buffer: the caller may release his at once. Pieces are structs from
+a list of spare ones, so an idle connection holds none, and a long queue is no array that must grow.
+
+What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own, each twice as large
+as the one before it in a run of them: water marks count bytes, and a peer that asks for many small answers and reads
+none makes the queue as large as they say, not fifty times as large. What a pool with on_release wipes at its end goes
+into blocks that it wipes, too.
+
+A hold that ends may be a pool's last, and its end may run other people's code, which writes, or aborts: so holds end
+when nothing of the queue is in hand any more.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN
+from libc.string cimport memcpy
+
+from poolio.c.faults cimport poolio_armed, poolio_malloc, poolio_new_bytes
+from poolio.c.net cimport poolio_piece, poolio_send, poolio_send_gathered
+from poolio.memory.allocation cimport Allocation, drop_hold
+from poolio.memory.buffer cimport Buffer, new_own_buffer
+from poolio.memory.slab cimport ON_RELEASE, SlabStore
+
+cdef enum:
+    GATHER = 1024           # pieces in one system call: the kernel's own limit (IOV_MAX)
+    SPARE_PIECES = 256
+    # A piece left unsent moves to memory of its own if it is less than an eighth of the slab that it keeps,
+    PINS_TOO_MUCH = 8
+    SMALL_BYTES = 512       # or if what a piece and its object cost, 150 bytes, is much beside it.
+    LARGEST_BLOCK = 4096
+
+cdef poolio_piece pieces[GATHER]        # of the call that is being made; the GIL is held meanwhile
+cdef Piece *spare = NULL
+cdef int spare_count = 0
+
+
+cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1:
+    cdef Piece *piece = new_piece()
+    Py_INCREF(owner)
+    piece.owner = <PyObject *>owner
+    piece.allocation = NULL
+    piece.room = 0
+    piece.data = data
+    piece.length = length
+    append(queue, piece)
+    return 0
+
+
+cdef Piece *new_piece() except NULL:
+    global spare, spare_count
+    cdef Piece *piece = spare
+    if piece != NULL and not poolio_armed():
+        spare = piece.following
+        spare_count -= 1
+        return piece
+    piece = <Piece *>poolio_malloc(sizeof(Piece))
+    if piece == NULL:
+        raise MemoryError("the system has no memory left for a write queue")
+    return piece
+
+
+cdef void _end_pieces(Piece *piece) noexcept:
+    """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue or aborts."""
+    global spare, spare_count
+    cdef Piece *following
+    cdef PyObject *owner
+    cdef Allocation *allocation
+    cdef Py_ssize_t held
+    while piece != NULL:
+        following = piece.following
+        owner, allocation, held = piece.owner, piece.allocation, piece.held
+        if spare_count < SPARE_PIECES:
+            piece.following = spare
+            spare = piece
+            spare_count += 1
+        else:
+            PyMem_Free(piece)
+        if allocation != NULL:
+            drop_hold(allocation, held)
+        else:
+            Py_DECREF(<object>owner)
+        piece = following
+
+
+cdef int send_queue(WriteQueue *queue, int fd) noexcept:
+    cdef Piece *piece = queue.first
+    if piece.following != NULL:
+        return _send_gathered(queue, fd)
+    cdef Py_ssize_t sent = poolio_send(fd, piece.data, <size_t>piece.length)
+    if sent == piece.length:
+        clear_queue(queue)
+        return 0 if queue.first == NULL else _send_gathered(queue, fd)      # written while it ended
+    return _fell_short(queue, sent)
+
+
+cdef int _send_gathered(WriteQueue *queue, int fd) noexcept:
+    cdef Py_ssize_t sent, offered
+    cdef Piece *piece
+    cdef size_t count
+    while queue.first != NULL:
+        piece = queue.first
+        offered = 0
+        count = 0
+        while piece != NULL and count < GATHER:
+            pieces[count].iov_base = <void *>piece.data
+            pieces[count].iov_len = <size_t>piece.length
+            offered += piece.length
+            count += 1
+            piece = piece.following
+        sent = poolio_send_gathered(fd, pieces, count)
+        if sent < offered:
+            return _fell_short(queue, sent)
+        _advance(queue, sent)
+    return 0
+
+
+cdef int _fell_short(WriteQueue *queue, Py_ssize_t sent) noexcept:
+    if sent < 0:
+        return <int>sent
+    _advance(queue, sent)
+    return -EAGAIN              # the kernel is full: asking again would only say so
+
+
+cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
+    cdef Piece *done = queue.first
+    cdef Piece *last_done = NULL
+    cdef Piece *piece = done
+    queue.size -= sent
+    while piece != NULL and sent >= piece.length:
+        sent -= piece.length
+        if queue.block == piece:
+            queue.block = NULL
+        last_done = piece
+        piece = piece.following
+    queue.first = piece
+    if sent > 0:
+        piece.data += sent
+        piece.length -= sent
+    if last_done != NULL:
+        last_done.following = NULL
+        _end_pieces(done)
+
+
+cdef void unpin(WriteQueue *queue) noexcept:
+    cdef Piece *done = NULL
+    cdef Piece *before = NULL
+    cdef Piece *piece = queue.first
+    while piece != NULL:
+        before = _unpin_behind(queue, before, piece, &done)
+        piece = before.following
+    _end_pieces(done)
+
+
+cdef void unpin_last(WriteQueue *queue) noexcept:
+    cdef Piece *done = NULL
+    cdef Piece *block = queue.block
+    _unpin_behind(queue, block if block != NULL and block.following == queue.last else NULL, queue.last, &done)
+    _end_pieces(done)
+
+
+cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece, Piece **done) noexcept:
+    """Move it into the room of the piece before it, or into a block, or leave it; returns the piece that it is in."""
+    cdef Allocation *allocation = piece.allocation
+    if piece.length > SMALL_BYTES and (
+        allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity
+    ):
+        return piece
+    if before == NULL or before != queue.block or before.wiped_by != _wiped_by(piece):
+        _move_out(queue, piece, piece.length, done)
+    elif before.room < piece.length:
+        _move_out(queue, piece, max(piece.length, min(2 * (before.length + before.room), LARGEST_BLOCK)), done)
+    else:
+        memcpy(<char *>before.data + before.length, piece.data, <size_t>piece.length)
+        _count_copied(piece)
+        before.length += piece.length
+        before.room -= piece.length
+        before.following = piece.following
+        if queue.last == piece:
+            queue.last = before
+        piece.following = done[0]
+        done[0] = piece
+        return before
+    return piece
+
+
+cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece **done) noexcept:
+    """Into a block of its own, with room behind it."""
+    cdef Piece *old
+    cdef char *memory
+    cdef PyObject *store = _wiped_by(piece)
+    try:
+        block = _new_block(store, capacity, &memory)
+        old = new_piece()
+    except MemoryError:
+        return                  # it stays where it is: no worse than before
+    memcpy(memory, piece.data, <size_t>piece.length)
+    _count_copied(piece)
+    old[0] = piece[0]           # what it held, to be ended
+    old.following = done[0]
+    done[0] = old
+    Py_INCREF(block)
+    piece.owner = <PyObject *>block
+    piece.wiped_by = store
+    piece.data = memory
+    piece.room = capacity - piece.length
+    piece.allocation = NULL
+    queue.block = piece
+
+
+cdef object _new_block(PyObject *store, Py_ssize_t capacity, char **memory):
+    """`bytes`, or a Buffer in memory of its own that the store wipes at the end. LIFETIME of memory: the block's."""
+    cdef Buffer buf
+    if store == NULL:
+        block = poolio_new_bytes(NULL, capacity)
+        memory[0] = PyBytes_AS_STRING(block)
+        return block
+    buf = new_own_buffer(<SlabStore>store, capacity, False)
+    memory[0] = buf.data
+    return buf
+
+
+cdef inline PyObject *_wiped_by(Piece *piece) noexcept:
+    """The store that wipes this at its end; NULL: nobody."""
+    cdef Allocation *allocation = piece.allocation
+    if allocation == NULL or (<SlabStore>allocation.store).zeroing_mode != ON_RELEASE:
+        return NULL
+    return allocation.store
+
+
+cdef inline void _count_copied(Piece *piece) noexcept:
+    cdef SlabStore store
+    if piece.allocation != NULL:
+        store = <SlabStore>piece.allocation.store
+        store.copied_bytes += piece.length
+
+
+cdef Py_ssize_t queued_from(WriteQueue *queue, SlabStore store) noexcept:
+    cdef Piece *piece = queue.first
+    cdef Py_ssize_t size = 0
+    while piece != NULL:
+        if piece.allocation != NULL and piece.allocation.store == <PyObject *>store:
+            size += piece.length
+        piece = piece.following
+    return size
+
+
+cdef void clear_queue(WriteQueue *queue) noexcept:
+    cdef Piece *done = queue.first
+    queue.first = queue.last = queue.block = NULL
+    queue.size = 0
+    _end_pieces(done)
+
+
+cdef bint is_sound(WriteQueue *queue) noexcept:
+    """size is the sum of what is left, no piece is empty, each has one owner, `last` is the last, the block one."""
+    cdef Piece *piece = queue.first
+    cdef Piece *last = NULL
+    cdef Py_ssize_t size = 0
+    cdef bint has_block = queue.block == NULL
+    while piece != NULL:
+        if piece.length <= 0 or piece.room < 0 or (piece.owner == NULL) == (piece.allocation == NULL):
+            return False
+        if queue.block == piece:
+            has_block = True
+        size += piece.length
+        last = piece
+        piece = piece.following
+    return size == queue.size and has_block and (last == NULL or last == queue.last)

@@ -1,0 +1,1 @@
+"""serve(): a process for each core, replaced when it dies, drained when it ends."""

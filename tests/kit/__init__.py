@@ -1,0 +1,1 @@
+"""What tests share: peers, pairs, loops and wires, references, snippets. Nothing here is a test."""

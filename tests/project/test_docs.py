@@ -1,0 +1,125 @@
+"""The documentation: every snippet runs, every public name is in the reference, every command that is named exists."""
+
+import contextlib
+import pathlib
+import re
+import socket
+
+import pytest
+from kit import moved_ports
+from kit.snippets import Page
+from kit.wires import OURS
+
+import poolio
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
+
+
+own_transports = pytest.mark.skipif(not OURS, reason="the pages serve on poolio's own transports, which need epoll")
+
+
+@pytest.fixture
+def page_of(tmp_path, monkeypatch):
+    """A page whose snippets run on free ports, in this process and in those that it starts."""
+    def read(path, **options):
+        page = Page(path, tmp_path, **options)
+        moved_ports.move(page.ports, lambda port: None, replace=monkeypatch.setattr)
+        return page
+
+    return read
+
+
+@own_transports
+@pytest.mark.parametrize("path", WITH_SNIPPETS, ids=lambda path: path.stem)
+def test_snippets_run(path, page_of):
+    with page_of(path) as page:
+        assert page.run() > 0
+    if page.skipped:
+        pytest.skip(f"the other snippets pass; {', '.join(page.skipped)}")
+
+
+@own_transports
+def test_snippets_of_readme_run_and_do_what_it_says(page_of):
+    async def say_hello(serve):
+        async def serve_and_close(reader, writer):
+            with contextlib.closing(writer):
+                await serve(reader, writer)
+
+        codec = poolio.LengthPrefixed(4)
+        server = await poolio.start_server(serve_and_close, "127.0.0.1", 0)
+        reader, writer = await poolio.open_connection(*server.sockets[0].getsockname())
+        writer.write_frame(codec, b"hello")
+        writer.write_eof()
+        frames = [bytes(frame) async for frame in reader.frames(codec)]
+        writer.close()
+        server.close()
+        await server.wait_closed()
+        return frames
+
+    with page_of(ROOT / "README.md", languages=["python"]) as page:
+        assert page.run() >= 4
+        assert page.talk(b"hello") == b"hello"
+        assert page.runner.run(say_hello(page.names["serve"])) == [b"got hello"]
+        assert (page.names["head"], page.names["rest"]) == (b"\x00\x00\x00\x05hello", b"o")
+        page.names["transport"].close()
+
+
+def test_broken_snippets_are_found(page_of, tmp_path):
+    broken = {
+        "size must be in": "```python\nimport poolio\npoolio.alloc(-1)\n```\n",
+        "printed was": "```python\nprint(1 + 1)\n```\n```text\n3\n```\n",
+        "no command": "```sh\nrm -r build\n```\n",
+        "fails.py: no": "```python\n# fails.py\nraise SystemExit('no')\n```\n```sh\npython fails.py\n```\n",
+        "forgotten.py: no": "```python\n# forgotten.py\nraise SystemExit('no')\n```\n",
+        "does not serve": "```python\n# dies.py\nexit('serve_forever()')\n```\n```sh\npython dies.py\n```\n",
+    }
+    for complaint, text in broken.items():
+        (tmp_path / "page.md").write_text(text)
+        with pytest.raises((AssertionError, ValueError), match=complaint), page_of(tmp_path / "page.md") as page:
+            page.run()
+
+
+def test_skipped_snippet_skips_no_other(page_of, tmp_path):
+    (tmp_path / "page.md").write_text("""
+<!-- skip: next if(1 + 1 == 2, reason="no numbers here") -->
+```python
+raise ValueError
+```
+```python
+tried = True
+```
+""")
+    with page_of(tmp_path / "page.md") as page:
+        page.run()
+    assert page.names["tried"] and page.skipped == ["line 3: no numbers here"]
+
+
+def test_moved_ports_are_reached_by_their_names(monkeypatch):
+    ports, opened = {}, []
+    moved_ports.move(ports, opened.append, replace=monkeypatch.setattr)
+    with socket.create_server(("127.0.0.1", 8888)) as listener, socket.create_connection(("127.0.0.1", 8888)) as client:
+        assert opened == [8888] and ports == {8888: listener.getsockname()[1]}
+        assert client.getpeername() == listener.getsockname()
+
+
+def test_reference_has_every_public_name():
+    text = "".join(path.read_text() for path in DOCS.glob("reference*.md"))
+    named = re.findall(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
+    assert sorted(named) == poolio.__all__
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
+def test_make_targets_named_exist(path):
+    targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = {target for names in targets for target in names.split()}
+    code = re.findall(r"`([^`]+)`|^```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(map("\n".join, code))))
+    assert named - targets == set()
+
+
+def test_files_named_in_contributing_exist():
+    named = re.findall(r"`((?:poolio|tests|benchmarks|examples|docs)/[\w/.]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert named and [name for name in named if not (ROOT / name).exists()] == []

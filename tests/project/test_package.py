@@ -1,0 +1,85 @@
+"""What is published: sdist and wheel are made, and the wheel alone works in an empty environment."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+COPIED = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "Makefile",
+          "poolio", "tests", "examples", "benchmarks")
+TRY_IT = """
+import pathlib, poolio
+folder = pathlib.Path(poolio.__file__).parent
+names = {path.name for path in folder.iterdir()}
+assert {"py.typed", "__init__.pyi", "__init__.pxd", "memory", "wire"} <= names, names
+with poolio.alloc(5) as buf:
+    buf[:] = b"hello"
+    assert buf == b"hello"
+print(folder)
+"""
+
+
+CLIENT = ROOT / "tests" / "project" / "client"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """A clean copy of the sources (no build products), and what `python -m build` makes of it."""
+    source = tmp_path_factory.mktemp("source")
+    ignore = shutil.ignore_patterns("*.so", "__pycache__", "results")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, source / name)
+    subprocess.run([sys.executable, "-m", "build", str(source)], check=True, capture_output=True, text=True)
+    return source / "dist"
+
+
+def test_sdist_holds_sources_and_no_products(dist):
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"poolio/memory/slab.pyx", "poolio/memory/slab.pxd", "poolio/c/memory.h", "poolio/__init__.pyi",
+            "tests/kit/wires.py", "benchmarks/echo.py", "benchmarks/report.html.jinja", "benchmarks/loadgen.c",
+            "benchmarks/bench.h",
+            "LICENSE"} <= names
+    assert not [name for name in names if name.endswith((".so", ".pyc")) or re.fullmatch(r"poolio/.*\.c", name)]
+
+
+def test_wheel_holds_stubs_declarations_and_no_sources(dist):
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        names = set(archive.namelist())
+    assert {"poolio/py.typed", "poolio/__init__.pyi", "poolio/__init__.pxd", "poolio/memory/buffer.pxd",
+            "poolio/c/guard.pxd"} <= names
+    assert not [name for name in names if name.endswith((".pyx", ".c"))]
+
+
+def test_wheel_alone_in_an_empty_environment_works(dist, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    wheel = next(dist.glob("*.whl"))
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel], check=True)
+    listing = subprocess.run([python, "-m", "pip", "list", "--format=freeze"],
+                             check=True, capture_output=True, text=True)
+    installed = {line.partition("==")[0] for line in listing.stdout.split()}
+    assert installed <= {"pip", "setuptools", "poolio"}
+    result = subprocess.run([python, "-c", TRY_IT], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert str(tmp_path) in result.stdout
+
+
+def test_extension_of_somebody_else_builds_against_the_wheel_and_runs(dist, tmp_path):
+    shutil.copytree(CLIENT, tmp_path / "client")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    wheel = next(dist.glob("*.whl"))
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel, "Cython>=3.1,<4", "setuptools>=77"], check=True)
+    subprocess.run([python, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=tmp_path / "client", check=True)
+    done = subprocess.run([python, "try_it.py"], cwd=tmp_path / "client", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("client works\n", "")

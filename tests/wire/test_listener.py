@@ -1,0 +1,227 @@
+"""Listener: bursts, servers that stop meanwhile, and a system that is short of descriptors."""
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import resource
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from kit.pairs import Recorder, own_transports
+from kit.wires import OURS, eventually, net, run
+
+import poolio
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+@own_transports
+def test_burst_of_connections_is_accepted_whole(loop_name):
+    """More than one pass accepts at once."""
+    async def main():
+        made = []
+        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0, backlog=500)
+        address = server.sockets[0].getsockname()
+        clients = [socket.create_connection(address) for _ in range(300)]
+        await eventually(lambda: len(made) == 300 and all(protocol.calls for protocol in made))
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+        await eventually(lambda: all(protocol.received for protocol in made))
+        assert sorted(int(protocol.received) for protocol in made) == list(range(300))
+        for client in clients:
+            client.close()
+        await asyncio.gather(*(protocol.ended for protocol in made))
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
+
+
+@own_transports
+def test_peer_that_has_gone_before_it_is_accepted_is_no_harm(loop_name):
+    async def main():
+        made = []
+        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        for _ in range(10):
+            client = socket.create_connection(address)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+        await eventually(lambda: len(made) == 10)
+        for protocol in made:
+            assert isinstance(await protocol.ended, ConnectionResetError)
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
+
+
+@own_transports
+def test_failing_factory_closes_that_connection_and_is_reported(loop_name):
+    async def main():
+        handled = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: handled.append(context["exception"]))
+
+        def fail():
+            raise ZeroDivisionError("factory")
+
+        server = await net().create_server(fail, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.settimeout(20)
+            assert await asyncio.get_running_loop().run_in_executor(None, client.recv, 1) == b""
+        assert [str(exc) for exc in handled] == ["factory"]
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
+
+
+@own_transports
+def test_connection_that_epoll_refuses_is_lost(loop_name):
+    async def main():
+        class Refused(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                made.append(self)
+                with open(__file__) as file:            # nobody can wait for a regular file
+                    os.dup2(file.fileno(), transport._sock_fd)
+
+        made = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        server = await net().create_server(Refused, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()):
+            await eventually(lambda: made)
+            assert isinstance(await made[0].ended, PermissionError)
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main, timeout=20)
+
+
+@own_transports
+def test_connections_have_a_context_each_copied_from_the_servers(loop_name):
+    async def main():
+        seen = []
+
+        class Setting(Recorder):
+            def __init__(self):
+                super().__init__()
+                seen.append(variable.get())
+                variable.set(f"connection {len(seen)}")
+
+            def data_received(self, data):
+                seen.append(variable.get())
+
+        variable.set("server")
+        server = await net().create_server(Setting, "127.0.0.1", 0)
+        variable.set("changed later")
+        address = server.sockets[0].getsockname()
+        with socket.create_connection(address) as first, socket.create_connection(address) as second:
+            await eventually(lambda: len(seen) == 2)
+            first.sendall(b"x")
+            await eventually(lambda: len(seen) == 3)
+            second.sendall(b"x")
+            await eventually(lambda: len(seen) == 4)
+        assert seen == ["server", "server", "connection 1", "connection 2"]
+        server.close()
+        await server.wait_closed()
+    run(loop_name, main)
+
+
+OUT_OF_DESCRIPTORS = """
+    import asyncio, os, resource, socket, sys
+    import poolio
+
+    async def main(net):
+        loop = asyncio.get_running_loop()
+        handled, made = [], []
+        loop.set_exception_handler(lambda loop, context: handled.append(context))
+        class Echo(poolio.Protocol):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                made.append(self)
+            def data_received(self, buf):
+                self.write(buf)
+        server = await net.create_server(Echo, "127.0.0.1", 0, backlog=50)
+        address = server.sockets[0].getsockname()
+        clients = [socket.create_connection(address) for _ in range(5)]
+        for client in clients:
+            client.settimeout(20)
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        while not handled:
+            await asyncio.sleep(0.01)
+        assert len(made) < 5
+        assert handled[0]["message"] == "socket.accept() out of system resource", handled
+        assert isinstance(handled[0]["socket"], asyncio.trsock.TransportSocket)
+        await asyncio.sleep(0.1)
+        assert len(handled) == 1, "it does not try again and again"
+        clients[0].sendall(b"one that stands is served")
+        clients[0].setblocking(False)
+        assert await loop.sock_recv(clients[0], 25) == b"one that stands is served"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        while len(made) < 5:
+            await asyncio.sleep(0.05)
+        for client in clients:
+            client.close()
+        server.close()
+        await server.wait_closed()
+        print("all were accepted")
+
+    own = sys.argv[1] == "poolio"
+    with asyncio.Runner(loop_factory=poolio.new_event_loop if own else asyncio.new_event_loop) as runner:
+        runner.run(main(runner.get_loop() if own else poolio))
+"""
+
+
+@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
+def test_out_of_descriptors_pauses_the_accepting_only(kind):
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft > 50
+    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(OUT_OF_DESCRIPTORS), kind],
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all were accepted\n", ""), os.linesep + done.stderr
+
+
+@pytest.mark.skipif("poolio" not in OURS, reason="poolio's own loop needs epoll")
+def test_out_of_descriptors_and_no_memory_for_the_timer_it_accepts_again():
+    class Short(poolio.EventLoop):
+        def call_later(self, delay, callback, *arguments, context=None):
+            if callback.__name__ == "_go_on" and not failed:
+                failed.append(callback)
+                raise MemoryError
+            return super().call_later(delay, callback, *arguments, context=context)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        server = await loop.create_server(Served, "127.0.0.1", 0)
+        client = socket.socket()
+        client.setblocking(False)
+        last = os.open(os.devnull, os.O_RDONLY)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))
+        try:
+            with contextlib.suppress(BlockingIOError):
+                client.connect(server.sockets[0].getsockname())
+            await eventually(lambda: failed)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            os.close(last)
+        client.setblocking(True)
+        client.settimeout(20)
+        protocol = await served
+        client.close()
+        await protocol.ended
+        server.close()
+        await server.wait_closed()
+
+    class Served(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            served.set_result(self)
+
+    failed = []
+    with asyncio.Runner(loop_factory=Short) as runner:
+        served = runner.get_loop().create_future()
+        runner.run(asyncio.wait_for(main(), 30))

@@ -1,0 +1,350 @@
+"""Reactor: batches in which callbacks change the batch, used descriptor numbers, forks, and loops that come and go."""
+
+import asyncio
+import gc
+import os
+import resource
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from kit.pairs import Recorder, connect_socket, linked, own_transports
+from kit.wires import BLOCK, eventually, net, run
+
+import poolio
+from poolio.wire.reactor import Reactor, reactor_of
+
+
+async def many_linked(factory, count):
+    return [await linked(factory) for _ in range(count)]
+
+
+def make_readable(pairs, data=b"x"):
+    """All peers send before the reactor looks again: the next pass has all of them in one batch."""
+    for _, peer in pairs:
+        peer.sendall(data)
+
+
+@own_transports
+@pytest.mark.parametrize("method", ("close", "abort", "pause_reading"))
+def test_callback_ends_the_others_of_its_batch_none_is_called_again(loop_name, method):
+    async def main():
+        called = []
+
+        class Ending(Recorder):
+            def data_received(self, data):
+                called.append(self)
+                for protocol, _ in pairs:
+                    if protocol is not self:
+                        getattr(protocol.transport, method)()
+
+        pairs = await many_linked(Ending, 20)
+        make_readable(pairs)
+        await eventually(lambda: called)
+        await asyncio.sleep(0.01)
+        assert len(called) == 1
+        for protocol, peer in pairs:
+            protocol.transport.abort()
+            await protocol.ended
+            peer.close()
+    run(loop_name, main)
+
+
+@own_transports
+def test_descriptor_numbers_used_again_in_the_batch_get_no_foreign_events(loop_name):
+    """Each callback closes a neighbour's descriptor for good and opens a new connection, which takes its number."""
+    async def main():
+        strays, fresh = [], []
+
+        class New(Recorder):
+            def data_received(self, data):
+                strays.append(data)
+
+        class Replacing(Recorder):
+            def data_received(self, data):
+                for protocol, _ in pairs:
+                    number = protocol.transport._sock_fd
+                    if protocol is not self and number >= 0 and not protocol.transport.is_closing():
+                        protocol.transport.abort()
+                        protocol.transport._call_connection_lost(None)      # now, not when the loop comes to it
+                        ours, theirs = sorted(socket.socketpair(), key=lambda one: one.fileno() != number)
+                        if ours.fileno() != number:         # a lower number was free
+                            ours.close()
+                            theirs.close()
+                            return
+                        ours.setblocking(False)
+                        new = New()
+                        poolio.wire.stream.open_transport(
+                            reactor_of(asyncio.get_running_loop()), ours, new)._begin(None)
+                        fresh.append((new, theirs))
+                        return
+
+        class Once(Replacing):
+            def connection_lost(self, exc):
+                if not self.ended.done():
+                    self.ended.set_result(exc)
+
+        pairs = await many_linked(Once, 30)
+        make_readable(pairs)
+        await eventually(lambda: len(fresh) >= 5)
+        await asyncio.sleep(0.01)
+        assert strays == []
+        for protocol, peer in [*pairs, *fresh]:
+            if protocol.transport._sock_fd >= 0:
+                protocol.transport.abort()
+                await protocol.ended
+            peer.close()
+    run(loop_name, main)
+
+
+@own_transports
+def test_callback_opens_and_closes_listeners(loop_name):
+    async def main():
+        servers, served = [], []
+
+        class Serving(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                served.append(self)
+                servers[0].close()
+
+        for _ in range(2):
+            servers.append(await net().create_server(Serving, "127.0.0.1", 0, backlog=100))
+        address = servers[0].sockets[0].getsockname()
+        clients = [socket.create_connection(address) for _ in range(10)]
+        await eventually(lambda: served)
+        await asyncio.sleep(0.01)
+        assert len(served) == 1, "the listener was stopped by the first connection of the batch"
+        for client in clients:
+            client.close()
+        await served[0].ended
+        servers[1].close()
+        await servers[0].wait_closed()
+        await servers[1].wait_closed()
+    run(loop_name, main)
+
+
+@own_transports
+def test_descriptors_are_all_given_back(loop_name):
+    async def main():
+        pairs = await many_linked(Recorder, 3)
+        for protocol, peer in pairs:
+            peer.close()
+            await protocol.ended
+
+    def descriptors():
+        gc.collect()
+        return set(os.listdir("/proc/self/fd"))
+
+    run(loop_name, main)
+    before = descriptors()
+    for _ in range(3):
+        run(loop_name, main)
+    assert descriptors() == before
+
+
+@own_transports
+def test_reactor_is_one_a_loop(loop_name):
+    async def main():
+        loop = asyncio.get_running_loop()
+        assert reactor_of(loop) is reactor_of(loop)
+        assert reactor_of(loop).loop is loop
+    run(loop_name, main)
+
+
+def test_descriptor_closed_behind_our_back_is_left_to_its_next_owner():
+    """A reader that was never removed must not take a later transport's registration away."""
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        loop.add_reader(number := ours.fileno(), lambda: None)
+        ours.close()
+        theirs.close()
+        pair = socket.socketpair()
+        (ours,) = (one for one in pair if one.fileno() == number)
+        (theirs,) = (one for one in pair if one.fileno() != number)
+        ours.setblocking(False)
+        _, protocol = await connect_socket(Recorder, ours)
+        loop._remove_reader(number)
+        theirs.sendall(b"seen")
+        await eventually(lambda: protocol.received == b"seen")
+        theirs.close()
+        await protocol.ended
+    run("poolio", main)
+
+
+FORKING = """
+    import asyncio, gc, os, sys, warnings
+    import poolio
+
+    class Echo(poolio.Protocol):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made.append(self)
+        def data_received(self, buf):
+            self.write(buf)
+
+    made = []
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.ended = asyncio.get_running_loop().create_future()
+        def ask(self, data):
+            self.expected, self.answer = data, asyncio.get_running_loop().create_future()
+            self.transport.write(data)
+        def data_received(self, data):
+            assert self.expected.startswith(data)
+            self.expected = self.expected[len(data):]
+            if not self.expected:
+                self.answer.set_result(None)
+        def connection_lost(self, exc):
+            self.ended.set_result(exc)
+
+    async def exchange(clients, rounds):
+        for number in range(rounds):
+            for client in clients:
+                client.ask(b"%08d" % number)
+            for client in clients:
+                await client.answer
+
+    async def main():
+        net = asyncio.get_running_loop() if own_loop else poolio
+        server = await net.create_server(Echo, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        clients = [(await net.create_connection(Client, *address))[1] for _ in range(10)]
+        await exchange(clients, 10)
+        child = os.fork()
+        if child == 0:
+            warnings.simplefilter("ignore", ResourceWarning)    # most are dropped unclosed
+            for protocol in made[:5]:
+                protocol.transport.abort()
+            for client in clients[:5]:
+                client.transport.close()
+            server.close()
+            del client, protocol
+            clients.clear()
+            made.clear()
+            gc.collect()
+            if own_loop:
+                raise SystemExit(7)
+            os._exit(7)     # asyncio's own loop, closed, would take the parent's wake-up out of their common epoll
+        await exchange(clients, 50)
+        while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            await exchange(clients, 1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7, status
+        await exchange(clients, 50)
+        for client in clients:
+            client.transport.close()
+            assert await client.ended is None
+        server.close()
+        await server.wait_closed()
+        print("parent is well")
+
+    own_loop = sys.argv[1] == "poolio"
+    with asyncio.Runner(loop_factory=poolio.new_event_loop if own_loop else asyncio.new_event_loop) as runner:
+        runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
+def test_forked_child_collects_and_ends_parents_traffic_goes_on(kind):
+    code = textwrap.dedent(FORKING)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code, kind], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "parent is well\n", "")
+
+
+FORKING_INSIDE = """
+    import asyncio, os, socket, sys
+    import poolio
+
+    class Forking(poolio.Protocol):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made.append(self)
+        def data_received(self, buf):
+            self.write(b"mine ")
+            made[1 - made.index(self)].write(b"other's ")
+            self.child = os.fork()
+            self.write(b"after" if self.child else b"CHILD")
+
+    made = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        net = loop if own_loop else poolio
+        server = await net.create_server(Forking, "127.0.0.1", 0)
+        peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(2)]
+        while len(made) < 2:
+            await asyncio.sleep(0.01)
+        peers[0].sendall(b"x")
+        forking = made[0] if made[0].transport.get_extra_info("peername") == peers[0].getsockname() else made[1]
+        while not hasattr(forking, "child"):
+            await asyncio.sleep(0)
+        if forking.child == 0:
+            os._exit(0)
+        os.waitpid(forking.child, 0)
+        for protocol in made:
+            protocol.transport.close()
+        await asyncio.sleep(0.01)
+        for peer in peers:
+            got = b""
+            peer.settimeout(20)
+            while data := peer.recv(100):
+                got += data
+            print(got.replace(b"CHILD", b""))
+            peer.close()
+        server.close()
+        await server.wait_closed()
+
+    own_loop = sys.argv[1] == "poolio"
+    with asyncio.Runner(loop_factory=poolio.new_event_loop if own_loop else asyncio.new_event_loop) as runner:
+        runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
+def test_fork_inside_a_callback_sends_what_was_written_once(kind):
+    """What the child itself writes afterwards is its own affair (CHILD)."""
+    code = textwrap.dedent(FORKING_INSIDE)
+    done = subprocess.run([sys.executable, "-c", code, kind], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, """b'mine after'\nb"other's "\n""", "")
+
+
+def test_many_ready_at_once_are_all_served():
+    """More than one batch of events."""
+    count = 700
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 3 * count and hard != resource.RLIM_INFINITY and hard < 3 * count:
+        pytest.skip(f"{3 * count} descriptors are needed, {hard} allowed")
+    if soft < 3 * count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3 * count, hard))
+
+    async def main():
+        pairs = []
+        for _ in range(count):
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            protocol = Recorder()
+            waiter = asyncio.get_running_loop().create_future()
+            poolio.wire.stream.open_transport(reactor_of(asyncio.get_running_loop()), ours, protocol, waiter)
+            await waiter
+            pairs.append((protocol, theirs))
+        make_readable(pairs, BLOCK[:100])
+        await eventually(lambda: all(protocol.received == BLOCK[:100] for protocol, _ in pairs))
+        for protocol, peer in pairs:
+            peer.close()
+            await protocol.ended
+    run("poolio", main)
+
+
+def test_closed_reactor_has_no_descriptor():
+    loop = poolio.new_event_loop()
+    reactor = reactor_of(loop)
+    assert reactor.fileno() >= 0
+    loop.close()
+    assert reactor.fileno() == -1
+    assert isinstance(reactor, Reactor)
