@@ -5,9 +5,12 @@ Network: `class Echo(poolio.Protocol)`.
 """
 
 import sys
+from types import FunctionType
 
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
-from poolio.framing.codec import Codec, Delimited, FixedSize, LengthPrefixed, Varint
+from poolio.framing.codec import Codec
+from poolio.framing.delimited import Delimited
+from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,
@@ -20,6 +23,7 @@ from poolio.loops.event_loop import EventLoop, new_event_loop, run
 from poolio.loops.streams import open_connection, open_unix_connection, start_server, start_unix_server
 from poolio.memory.buffer import Buffer
 from poolio.memory.chain import Chain
+from poolio.memory.methods import make_public
 from poolio.memory.pool import Pool, Statistics, default_pool
 from poolio.protocols.datagram import DatagramProtocol
 from poolio.protocols.framed import FramedProtocol
@@ -86,3 +90,7 @@ alloc_unsafe = default_pool().alloc_unsafe
 alloc_unpooled = default_pool().alloc_unpooled
 concat = default_pool().concat
 from_bytes = default_pool().from_bytes
+
+for _name in __all__:
+    if isinstance(globals()[_name], type | FunctionType):
+        make_public(globals()[_name], _name)

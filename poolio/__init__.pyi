@@ -4,7 +4,9 @@ from typing import Final, SupportsIndex
 from _typeshed import ReadableBuffer
 
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
-from poolio.framing.codec import Codec, Delimited, FixedSize, LengthPrefixed, Varint
+from poolio.framing.codec import Codec
+from poolio.framing.delimited import Delimited
+from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,

@@ -1,6 +1,7 @@
 # What the builds for tests watch while poolio works; nothing of it is left in a release.
 #
-#   ensure(statement)    debug, sanitize, coverage, fuzz: says which statement is untrue, and where, and aborts
+#   ensure(statement)    debug, sanitize, coverage, fuzz: says which statement is untrue, and where, and aborts. A
+#                        statement has no side effects, so a release build compiles to nothing
 #   poison, unpoison     sanitize, fuzz: tell AddressSanitizer that a range is nobody's, or somebody's again. A pool
 #                        otherwise hides use-after-free from it
 #
@@ -18,7 +19,7 @@ cdef extern from *:
                      : (fprintf(stderr, "poolio: untrue at %s:%d: %s\\n", __FILE__, __LINE__, #statement),  \\
                         fflush(stderr), abort()))
     #else
-    #define poolio_ensure(statement) ((void)0)
+    #define poolio_ensure(statement) ((void)(statement))
     #endif
     #if defined(__SANITIZE_ADDRESS__)
     #define POOLIO_POISONS 1

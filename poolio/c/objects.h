@@ -27,6 +27,12 @@ static inline PyObject *poolio_method_of(PyTypeObject *kind, PyObject *method)
     return PyDescr_NewMethod(kind, ((PyMethodDescrObject *)method)->d_method);
 }
 
+/* What a type is called from now on: `module.Name`. LIFETIME of name: the type's. */
+static inline void poolio_rename(PyTypeObject *kind, const char *name)
+{
+    kind->tp_name = name;
+}
+
 /* Whose memory a memoryview shows, borrowed; NULL: that is not known, as for the views that io.BufferedWriter makes. */
 static inline PyObject *poolio_owner_of_view(PyObject *view)
 {

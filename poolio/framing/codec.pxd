@@ -1,9 +1,17 @@
-# Codecs: what a frame is, for each protocol on the wire. See framing.pyx.
+# Codec: what a frame is, for each protocol on a connection. See codec.pyx.
 
 from libc.stdint cimport uint64_t
 
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
+from poolio.memory.pool cimport Pool
+
+cdef enum Encoder:
+    NOT_LOOKED_FOR
+    OURS                # build() does what encode() does
+    WITH_POOL           # somebody else's encode(), which takes the connection's pool
+    WITHOUT_POOL        # and one that does not
+
 
 cdef class Codec:
     cdef Chain chain_of_feed            # None before the first feed()
@@ -11,31 +19,21 @@ cdef class Codec:
     cdef readonly Py_ssize_t max_frame
     cdef readonly Py_ssize_t discarded  # frames too large, since creation
     cdef bint discards
+    cdef Encoder encoder
     cdef Py_ssize_t header_room         # bytes that are enough for the header of a frame of any size; 0: it has none
 
     cpdef object decode(self, Chain chain)
     cpdef object decode_last(self, Chain chain)
-    cpdef object gather(self, list pieces)
 
+    # What to send for a frame of these pieces, in memory of this pool: a Buffer or bytes, or a list of them. build() is
+    # the compiled half of it, of the codecs in `own_encoders`
+    cdef object to_send(self, tuple pieces, Pool pool)
+    cdef object build(self, tuple pieces, Pool pool)
     # Write the header of a body of `size` bytes, so that it ends at `end`; returns its length, header_room at most
     cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1
+
+    cdef int _find_encoder(self) except -1
     cdef int _too_large(self, Chain chain, uint64_t size, uint64_t header) except -1
-
-
-cdef class Delimited(Codec):
-    cdef readonly tuple delimiters  # the longest first: of those that end together it is found first
-    cdef bytes written
-    cdef Py_ssize_t longest
-    cdef int byte                   # of the delimiter, if it is one alone of one byte; -1 otherwise
-    cdef bint keeps
-    cdef bint delivers
-
-    # Where the first delimiter begins, and how long it is; -1: none is there
-    cdef Py_ssize_t find(self, Chain chain, Py_ssize_t *length) except -2
-    cdef inline Py_ssize_t _find_near(self, Chain chain) noexcept
-    cdef Py_ssize_t _find_one_of(self, Chain chain, Py_ssize_t start, Py_ssize_t *length) except -2
-    cdef int _discard_begun(self, Chain chain) except -1
-    cdef int _discard_found(self, Chain chain, Py_ssize_t count) except -1
 
 
 cdef inline object decode_next(Codec codec, Chain chain):
@@ -47,5 +45,14 @@ cdef inline object decode_next(Codec codec, Chain chain):
     return frame
 
 
+cdef inline int ensure_chain(Chain chain) except -1:
+    if chain is None:
+        raise TypeError("a codec decodes a poolio.Chain, not None")
+    return 0
+
+
 cdef int raise_stuck(Codec codec) except -1
+# Append all whole frames of the chain. If that raises, those before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
+# 0 or 1: which of the two the argument of this name is; ValueError if neither
+cdef int one_of(name, value, first, second) except -1

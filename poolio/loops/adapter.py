@@ -119,7 +119,7 @@ class BorrowedLoop(AdaptedLoop):
         self._unix_server_sockets: dict[Any, int] = {}
 
     @property
-    def _debug(self) -> bool:  # type: ignore[override]
+    def _debug(self) -> bool:
         return self._loop.get_debug()
 
     def _remove_reader(self, fd):  # type: ignore

@@ -3,6 +3,7 @@
 
 from cpython.object cimport PyObject, PyTypeObject
 
+from poolio.c.guard cimport ensure
 from poolio.memory.slab cimport Slab, SlabStore
 
 cdef struct Allocation:
@@ -16,8 +17,6 @@ cdef struct Allocation:
     Py_ssize_t shown               # sum of their lengths; overlaps count twice
     Py_ssize_t writable_exports
     bint frozen
-    # on the free list only
-    Allocation *next_free
 
 
 cdef class Holder:
@@ -105,6 +104,7 @@ cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
 
 cdef inline void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
     """What a holder that counted `length` bytes does at its end; the last one ends the allocation."""
+    ensure(allocation.holders > 0 and length <= allocation.shown)
     (<SlabStore>allocation.store).live_buffers -= 1
     allocation.holders -= 1
     if allocation.holders == 0:
@@ -115,6 +115,7 @@ cdef inline void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
 
 cdef inline void take_hold(Allocation *allocation, Py_ssize_t length) noexcept:
     """Hold `length` bytes of an allocation without a Buffer; drop_hold() with the same length ends it."""
+    ensure(allocation.holders > 0 and length <= allocation.size)
     allocation.holders += 1
     show(allocation, length)
     (<SlabStore>allocation.store).live_buffers += 1
@@ -122,6 +123,7 @@ cdef inline void take_hold(Allocation *allocation, Py_ssize_t length) noexcept:
 
 cdef inline void join_allocation(Holder holder, Holder other, Py_ssize_t start, Py_ssize_t length) noexcept:
     """Make a fresh holder one of `length` bytes from `start` of another's range."""
+    ensure(0 <= start and 0 <= length and start + length <= other.length)
     holder.allocation = other.allocation
     holder.data = other.data + start
     holder.length = length
@@ -135,10 +137,6 @@ cdef void end_allocation(Allocation *allocation) noexcept
 cdef void let_go(Holder holder) noexcept
 cdef int raise_released() except -1
 cdef int raise_frozen() except -1
-cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil
-cdef void close_range(char *memory, Py_ssize_t size) noexcept nogil
-cdef void wipe_range(char *memory, Py_ssize_t size) noexcept nogil
-cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept nogil
 cdef void fill_view(
     Py_buffer *view, object owner, char *data, Py_ssize_t *length, bint readonly, int flags
 ) noexcept

@@ -21,31 +21,23 @@ Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so c
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
-from cpython.mem cimport PyMem_Free, PyMem_RawFree
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject, PyTypeObject, destructor
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.string cimport memset
 
-from poolio.c.faults cimport poolio_armed, poolio_new_object, poolio_raw_malloc
-from poolio.c.guard cimport poison, unpoison
-from poolio.c.memory cimport poolio_wipe
+from poolio.c.faults cimport poolio_armed, poolio_new_object
+from poolio.c.guard cimport poison
 from poolio.c.objects cimport poolio_revive
 from poolio.c.python cimport PyObject_Free
-from poolio.memory.slab cimport ON_RELEASE, Slab, SlabStore, leave_slab, slab_identity
+from poolio.memory.slab cimport Slab, SlabStore, forget, leave_slab, slab_identity
+from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
 from poolio import debug
 from poolio.errors import BufferReleased
 
-cdef enum:
-    SCRIBBLE = 0xDD     # what ended memory looks like while debugging, as in MSVC's debug heap
-
 cdef char *UNSIGNED_BYTE = b"B"
 
-# Allocations that have ended, to be used again: one for each message in flight of a busy loop.
-cdef enum:
-    SPARE_ALLOCATIONS = 256
-cdef Allocation *spare = NULL
-cdef int spare_count = 0
+cdef SpareList spare_allocations
 
 # Holders that have ended, as objects without a reference, to be used again.
 cdef enum:
@@ -177,13 +169,11 @@ cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     """
     cdef Holder holder
     cdef Allocation *allocation
-    global spare, spare_count, spare_holder_count
-    if spare != NULL and spare_holder_count > 0 and store.sites is None and not poolio_armed():
+    global spare_holder_count
+    if spare_allocations.first != NULL and spare_holder_count > 0 and store.sites is None and not poolio_armed():
         spare_holder_count -= 1
         holder = <Holder>poolio_revive(spare_holders[spare_holder_count])
-        allocation = spare
-        spare = allocation.next_free
-        spare_count -= 1
+        allocation = <Allocation *>take_struct(&spare_allocations, sizeof(Allocation))
     else:
         try:
             holder = blank_holder()
@@ -211,34 +201,18 @@ cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
 
 
 cdef Allocation *_take_allocation(SlabStore store) except NULL:
-    global spare, spare_count
     # what can fail or run other people's code comes first, while nothing is counted yet
     site = None if store.sites is None else debug.site()
-    cdef Allocation *allocation = spare
-    if allocation != NULL and not poolio_armed():
-        spare = allocation.next_free
-        spare_count -= 1
-    else:
-        allocation = <Allocation *>poolio_raw_malloc(sizeof(Allocation))
-        if allocation == NULL:
-            raise MemoryError("the system has no memory left for an allocation's header")
+    cdef Allocation *allocation = <Allocation *>take_struct(&spare_allocations, sizeof(Allocation))
+    if allocation == NULL:
+        raise MemoryError("the system has no memory left for an allocation's header")
     if site is not None:
         try:
             store.sites[<Py_ssize_t>allocation] = site
         except BaseException:
-            _keep_allocation(allocation)
+            keep_struct(&spare_allocations, allocation)
             raise
     return allocation
-
-
-cdef void _keep_allocation(Allocation *allocation) noexcept:
-    global spare, spare_count
-    if spare_count < SPARE_ALLOCATIONS:
-        allocation.next_free = spare
-        spare = allocation
-        spare_count += 1
-    else:
-        PyMem_RawFree(allocation)
 
 
 # A Buffer is made and ended for each message. Cython's own way for both costs 220 instructions (callgrind), this one
@@ -304,7 +278,7 @@ cdef void end_allocation(Allocation *allocation) noexcept:
     if allocation.slab != NULL:
         poison(allocation.memory, <size_t>allocation.size)
         leave_slab(<SlabStore>store, allocation.slab)
-    _keep_allocation(allocation)
+    keep_struct(&spare_allocations, allocation)
     Py_DECREF(<SlabStore>store)
 
 
@@ -312,34 +286,12 @@ cdef void _clean_up(Allocation *allocation) noexcept:
     cdef SlabStore store = <SlabStore>allocation.store
     if store.sites is not None:
         store.sites.pop(<Py_ssize_t>allocation, None)
-    if store.zeroing_mode == ON_RELEASE:
-        poolio_wipe(allocation.memory, <size_t>allocation.size)
-    elif store.scribbles:
-        memset(allocation.memory, SCRIBBLE, <size_t>allocation.size)
+    forget(store, allocation.memory, allocation.size)
     if allocation.slab == NULL:
         store.own_allocations -= 1
         store.own_bytes -= allocation.size
         if allocation.size > 0:
             PyMem_Free(allocation.memory)
-
-
-cdef void zero_fill(Slab *slab, char *memory, Py_ssize_t size) noexcept nogil:
-    """Zero the part of a carved range that is not known to be zero already."""
-    cdef Py_ssize_t unclean = slab.dirty - (memory - slab.memory)
-    if unclean > 0:
-        memset(memory, 0, <size_t>min(size, unclean))
-
-
-cdef void open_range(char *memory, Py_ssize_t size) noexcept nogil:
-    unpoison(memory, <size_t>size)
-
-
-cdef void close_range(char *memory, Py_ssize_t size) noexcept nogil:
-    poison(memory, <size_t>size)
-
-
-cdef void wipe_range(char *memory, Py_ssize_t size) noexcept nogil:
-    poolio_wipe(memory, <size_t>size)
 
 
 cdef int raise_released() except -1:

@@ -18,14 +18,13 @@ from libc.string cimport memcmp, memcpy, memmove
 import pickle
 
 from poolio.c.faults cimport poolio_calloc, poolio_malloc
-from poolio.c.objects cimport poolio_is_method, poolio_method_of
 from poolio.c.python cimport (
-    PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, PyNumber_Index, PySeqIter_New, PyType_Modified,
+    PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, PyNumber_Index, PySeqIter_New,
     PyUnicode_DecodeUTF8,
 )
 from poolio.c.search cimport poolio_find
 from poolio.memory.allocation cimport (
-    Holder, blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, make_holders,
+    blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, make_holders,
     new_holder, store_of,
 )
 from poolio.memory.numbers cimport Numbers
@@ -33,6 +32,8 @@ from poolio.memory.search cimport (
     COUNT, FIRST, LAST, Needle, Range, bound, byte_of, drop_needle, has_end, range_of, required, search, take_needle,
 )
 from poolio.memory.slab cimport Slab, SlabStore
+
+from poolio.memory.methods import own_methods
 
 cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never written
 
@@ -296,17 +297,7 @@ cdef class Buffer(Numbers):
         return copy
 
 
-cdef int _adopt_methods(kind) except -1:
-    """Make a base's methods Buffer's own. CPython calls fast what is of an object's very class: 9 ns."""
-    own = <dict>(<PyTypeObject *>Buffer).tp_dict
-    for name, method in vars(kind).items():
-        if poolio_is_method(method) and name not in own:
-            own[name] = poolio_method_of(<PyTypeObject *>Buffer, method)
-    PyType_Modified(<PyTypeObject *>Buffer)
-    return 0
-
-_adopt_methods(Numbers)
-_adopt_methods(Holder)
+own_methods(Buffer)
 make_holders(<PyTypeObject *>Buffer)
 
 

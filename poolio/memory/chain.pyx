@@ -14,38 +14,30 @@ a time costs two copies of each, not an object. Small rests between large ones g
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_CheckExact
-from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memchr, memcpy
 
-from poolio.c.faults cimport poolio_armed, poolio_malloc
+from poolio.c.guard cimport ensure
 from poolio.c.python cimport PyNumber_AsSsize_t
 from poolio.c.search cimport poolio_find
 from poolio.memory.allocation cimport Allocation, ensure_alive, store_of
 from poolio.memory.buffer cimport Buffer, new_own_buffer, slice_of
+from poolio.memory.compact cimport block_size, move_bytes, pins_too_much
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.memory.slab cimport SlabStore
+from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
 cdef enum:
-    SPARE_LINKS = 256
-    PINS_TOO_MUCH = 8           # a rest moves if it is less than an eighth of what it keeps
-    LARGEST_OWN = 32768         # an eighth of a default slab
+    LARGEST_BLOCK = 32768       # of small rests that move together: an eighth of a default slab
 
-cdef Link *spare = NULL
-cdef int spare_count = 0
+cdef SpareList spare_links
 
 
 cdef Link *_new_link(Buffer buf) except NULL:
-    global spare, spare_count
-    cdef Link *link = spare
-    if link != NULL and not poolio_armed():
-        spare = link.following
-        spare_count -= 1
-    else:
-        link = <Link *>poolio_malloc(sizeof(Link))
-        if link == NULL:
-            raise MemoryError("the system has no memory left for a chain")
+    cdef Link *link = <Link *>take_struct(&spare_links, sizeof(Link))
+    if link == NULL:
+        raise MemoryError("the system has no memory left for a chain")
     Py_INCREF(buf)
     link.buf = <PyObject *>buf
     link.data = buf.data
@@ -56,14 +48,8 @@ cdef Link *_new_link(Buffer buf) except NULL:
 
 
 cdef void _end_link(Link *link) noexcept:
-    global spare, spare_count
     cdef PyObject *buf = link.buf
-    if spare_count < SPARE_LINKS:
-        link.following = spare
-        spare = link
-        spare_count += 1
-    else:
-        PyMem_Free(link)
+    keep_struct(&spare_links, link)
     Py_DECREF(<Buffer>buf)
 
 
@@ -179,6 +165,7 @@ cdef class Chain:
 
     cdef int put(self, Buffer buf) except -1:
         cdef Link *link = _new_link(buf)
+        ensure(link.length > 0)
         if self.first == NULL:
             self.first = link
         else:
@@ -219,7 +206,7 @@ cdef class Chain:
             pool = self.pool or default_pool()
         else:
             pool = <Pool>store_of(<Buffer>link.buf)
-        copy = pool._carve(count, False)
+        copy = pool.allocate_to_fill(count)
         _read_from(link, start, copy.data, count)
         return copy
 
@@ -229,6 +216,7 @@ cdef class Chain:
 
     cdef void drop(self, Py_ssize_t count) noexcept:
         """Forget the first `count` bytes, 0 to size."""
+        ensure(0 <= count and count <= self.size)
         self.size -= count
         self.wanted = 0
         self.searched = max(self.searched - count, 0)
@@ -313,7 +301,7 @@ cdef class Chain:
             link = self.first if before == NULL else before.following
             if link == NULL:
                 break
-            if _pins_too_much(link):
+            if pins_too_much((<Buffer>link.buf).allocation, link.length + link.room):
                 if before != NULL and before.room >= link.length:
                     _move_behind(before, link)
                     before.following = link.following
@@ -323,7 +311,7 @@ cdef class Chain:
                         self.begun_in = NULL
                     _end_link(link)
                     continue
-                _move_out(link, max(link.length, min(2 * _own_size(before), self.size, LARGEST_OWN)))
+                _move_out(link, block_size(link.length, _block_of(before), min(self.size, LARGEST_BLOCK)))
             before = link
         self.looked_at = before
         return 0
@@ -369,15 +357,8 @@ cdef bint _lies_at(Link *link, Py_ssize_t start, const char *needle, Py_ssize_t 
     return True
 
 
-cdef bint _pins_too_much(Link *link) noexcept:
-    """Is it less than an eighth of the slab, or of the memory of its own, that it keeps?"""
-    cdef Allocation *allocation = (<Buffer>link.buf).allocation
-    cdef Py_ssize_t kept = allocation.slab.capacity if allocation.slab != NULL else allocation.size
-    return (link.length + link.room) * PINS_TOO_MUCH < kept
-
-
-cdef Py_ssize_t _own_size(Link *link) noexcept:
-    """Of the memory of the chain's own that it lies in; 0: it does not."""
+cdef Py_ssize_t _block_of(Link *link) noexcept:
+    """The size of the block of the chain's own that it lies in; 0: it lies in none."""
     if link == NULL or (<Buffer>link.buf).allocation.slab != NULL:
         return 0
     return (<Buffer>link.buf).allocation.size
@@ -388,8 +369,7 @@ cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:
     cdef Buffer old = <Buffer>link.buf
     cdef SlabStore store = store_of(old)
     cdef Buffer own = new_own_buffer(store, capacity, False)
-    memcpy(own.data, link.data, <size_t>link.length)
-    store.copied_bytes += link.length
+    move_bytes(<PyObject *>store, own.data, link.data, link.length)
     link.data = own.data
     link.room = capacity - link.length
     link.buf = <PyObject *>own
@@ -400,8 +380,7 @@ cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:
 
 cdef void _move_behind(Link *before, Link *link) noexcept:
     """Into the room behind another one."""
-    cdef SlabStore store = store_of(<Buffer>before.buf)
-    memcpy(<char *>before.data + before.length, link.data, <size_t>link.length)
-    store.copied_bytes += link.length
+    ensure(link.length <= before.room)
+    move_bytes((<Buffer>before.buf).allocation.store, <char *>before.data + before.length, link.data, link.length)
     before.length += link.length
     before.room -= link.length

@@ -11,7 +11,10 @@ cdef class Pool(SlabStore):
     cdef Buffer allocate(self, Py_ssize_t size)
     cdef Buffer allocate_zeroed(self, Py_ssize_t size)
 
-    cdef Buffer _carve(self, Py_ssize_t size, bint zeroed)
+    # not zeroed in any mode: for a caller that writes to all of it before anybody sees it. 0 <= size, not checked
+    cdef Buffer allocate_to_fill(self, Py_ssize_t size)
+
+    cdef Buffer _allocate(self, Py_ssize_t size, bint zeroed)
     cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed)
     cdef Buffer _copy_of(self, const char *data, Py_ssize_t size)
     cdef list _slab_lines(self)

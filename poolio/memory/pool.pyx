@@ -13,16 +13,15 @@ from collections import namedtuple
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free
-from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
 cimport cython
 from poolio.c.faults cimport poolio_malloc
 from poolio.c.python cimport PY_SSIZE_T_MAX, PyGC_Disable, PyGC_Enable, PyIndex_Check, PyNumber_AsSsize_t
-from poolio.memory.allocation cimport Allocation, open_range, zero_fill
+from poolio.memory.allocation cimport Allocation
 from poolio.memory.buffer cimport Buffer, new_buffer, new_own_buffer
 from poolio.memory.slab cimport (
-    NEVER, ON_ALLOC, ON_RELEASE, Slab, SlabStore, Survey, aligned, begin_carving, end_carving,
+    NEVER, ON_ALLOC, ON_RELEASE, Slab, SlabStore, Survey, begin_carving, carve, carve_whole, carve_zeroed, end_carving,
 )
 
 from poolio import debug
@@ -134,7 +133,7 @@ cdef class Pool(SlabStore):
 
     def alloc(self, size):
         """A zeroed Buffer of `size` bytes. Errors as for `alloc_unsafe`."""
-        return self._carve(_as_size(size), True)
+        return self._allocate(_as_size(size), True)
 
     def alloc_unsafe(self, size):
         """A Buffer of `size` bytes that still shows what was in that memory before, unless the pool zeroes.
@@ -142,7 +141,7 @@ cdef class Pool(SlabStore):
         Fill it before you show it to anybody. ValueError for a size below 0 or beyond the address space, TypeError for
         what is no integer, PoolExhausted at max_bytes, MemoryError when the system has no memory.
         """
-        return self._carve(_as_size(size), self.zeroing_mode != NEVER)
+        return self._allocate(_as_size(size), self.zeroing_mode != NEVER)
 
     def alloc_unpooled(self, size):
         """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab.
@@ -183,7 +182,7 @@ cdef class Pool(SlabStore):
                 if views[taken - 1].len > MAX_SIZE - total:
                     raise OverflowError(f"a Buffer holds at most {MAX_SIZE} bytes; these are more")
                 total += views[taken - 1].len
-            joined = self._carve(total, False)
+            joined = self._allocate(total, False)
             for index in range(count):
                 memcpy(joined.data + at, views[index].buf, <size_t>views[index].len)
                 at += views[index].len
@@ -261,26 +260,22 @@ cdef class Pool(SlabStore):
     cdef Buffer allocate(self, Py_ssize_t size):
         if not 0 <= size <= MAX_SIZE:
             _raise_size(size)
-        return self._carve(size, self.zeroing_mode != NEVER)
+        return self._allocate(size, self.zeroing_mode != NEVER)
 
     cdef Buffer allocate_zeroed(self, Py_ssize_t size):
         if not 0 <= size <= MAX_SIZE:
             _raise_size(size)
-        return self._carve(size, True)
+        return self._allocate(size, True)
 
-    cdef Buffer _carve(self, Py_ssize_t size, bint zeroed):
+    cdef Buffer allocate_to_fill(self, Py_ssize_t size):
+        return self._allocate(size, False)
+
+    cdef Buffer _allocate(self, Py_ssize_t size, bint zeroed):
         cdef Slab *slab = self.current
         cdef char *memory
         if slab == NULL or size > slab.capacity - slab.top or size > self.small_limit or size == 0:
             return self._allocate_slow(size, zeroed)
-        memory = slab.memory + slab.top
-        slab.top += aligned(size)
-        slab.live += 1
-        open_range(memory, size)
-        if zeroed:
-            zero_fill(slab, memory, size)
-        if slab.top > slab.dirty and self.zeroing_mode != ON_RELEASE:
-            slab.dirty = slab.top
+        memory = carve_zeroed(self, slab, size) if zeroed else carve(self, slab, size)
         return new_buffer(self, slab, memory, size)
 
     cdef Buffer _allocate_slow(self, Py_ssize_t size, bint zeroed):
@@ -290,19 +285,12 @@ cdef class Pool(SlabStore):
         if size <= self.small_limit:
             end_carving(self, &self.current)
             begin_carving(self.take_small(), &self.current)
-            return self._carve(size, zeroed)
+            return self._allocate(size, zeroed)
         slab = self.take_large(size)
-        slab.top = slab.capacity
-        slab.live = 1
-        open_range(slab.memory, size)
-        if zeroed:
-            zero_fill(slab, slab.memory, size)
-        if size > slab.dirty and self.zeroing_mode != ON_RELEASE:
-            slab.dirty = size
-        return new_buffer(self, slab, slab.memory, size)
+        return new_buffer(self, slab, carve_whole(self, slab, size, zeroed), size)
 
     cdef Buffer _copy_of(self, const char *data, Py_ssize_t size):
-        cdef Buffer buf = self._carve(size, False)
+        cdef Buffer buf = self._allocate(size, False)
         memcpy(buf.data, data, <size_t>size)
         return buf
 

@@ -8,7 +8,6 @@ Arguments are converted first and the Holder is looked at afterwards, as their _
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.string cimport memcmp
 
 from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t

@@ -8,6 +8,8 @@
 
 from cpython.object cimport PyObject
 
+from poolio.c.guard cimport ensure, poison, unpoison
+
 cdef enum Zeroing:
     NEVER
     ON_ALLOC
@@ -24,8 +26,9 @@ cdef struct Slab:
     # what is carved
     Py_ssize_t top          # the next carve starts here; a multiple of ALIGNMENT
     Py_ssize_t live
-    Py_ssize_t dirty        # bytes at and after it are still zero, as they came from the system
-    Slab **carver           # the field in which the one who carves keeps its pointer to this slab; NULL: nobody
+    Py_ssize_t written      # bytes at and after it are still zero, as they came from the system
+    Py_ssize_t received     # of a read slab: bytes at and after it were not received, as far as transports report
+    Slab **carver           # where the pool or read slab that carves it keeps its pointer to it; NULL: nobody carves
     # on a free list only
     Slab *next_free
 
@@ -98,7 +101,37 @@ cdef class SlabStore:
     cpdef check(self)
 
 
+# --- carving: nothing else writes top, live, written and received --------------------------------------------
+
+cdef inline char *carve(SlabStore store, Slab *slab, Py_ssize_t size) noexcept:
+    """The next `size` bytes of a slab that has them, for one allocation, which is going to be written to.
+
+    LIFETIME of the memory: until leave_slab().
+    """
+    cdef char *memory = slab.memory + slab.top
+    ensure(0 < size and size <= slab.capacity - slab.top)
+    slab.top += aligned(size)
+    slab.live += 1
+    if slab.top > slab.written and store.zeroing_mode != ON_RELEASE:
+        slab.written = slab.top
+    unpoison(memory, <size_t>size)
+    return memory
+
+
+# The same, zeroed. And all of a slab of a size class, for one allocation of `size` bytes.
+cdef char *carve_zeroed(SlabStore store, Slab *slab, Py_ssize_t size) noexcept
+cdef char *carve_whole(SlabStore store, Slab *slab, Py_ssize_t size, bint zeroed) noexcept
+
+
+cdef inline void enter_slab(Slab *slab) noexcept:
+    """One hold more on memory that is carved already."""
+    ensure(slab.live > 0)
+    slab.live += 1
+
+
 cdef inline void leave_slab(SlabStore store, Slab *slab) noexcept:
+    """One allocation or reservation less lies in the slab."""
+    ensure(slab.live > 0)
     slab.live -= 1
     if slab.live == 0:
         if slab.carver != NULL:
@@ -109,7 +142,9 @@ cdef inline void leave_slab(SlabStore store, Slab *slab) noexcept:
 
 
 cdef inline void begin_carving(Slab *slab, Slab **carver) noexcept:
+    ensure(slab.live == 0 and slab.carver == NULL)
     slab.carver = carver
+    slab.received = slab.written
     carver[0] = slab
 
 
@@ -120,6 +155,56 @@ cdef inline void end_carving(SlabStore store, Slab **carver) noexcept:
         slab.carver = NULL
         if slab.live == 0:
             store.give_back(slab)
+
+
+# --- the tail of a slab, which is received into ----------------------------------------------------------------
+#
+# Between open_tail() and one of the others the memory behind `top` may be written to. carve_received() is for the
+# caller that has received already; a reservation holds the tail until it knows how much came.
+
+cdef inline void open_tail(Slab *slab) noexcept:
+    unpoison(slab.memory + slab.top, <size_t>(slab.capacity - slab.top))
+
+
+cdef inline void close_tail(Slab *slab) noexcept:
+    """Nothing came."""
+    poison(slab.memory + slab.top, <size_t>(slab.capacity - slab.top))
+
+
+cdef inline char *carve_received(
+    SlabStore store, Slab *slab, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations
+) noexcept:
+    """Carve the first `size` bytes of the tail, for so many allocations; each of them leaves the slab at its end.
+
+    The tail was written to up to `extent`: what stands there beyond `size` is wiped (on_release) or marked.
+    """
+    cdef char *memory = slab.memory + slab.top
+    ensure(0 <= size and size <= aligned(extent) and extent <= slab.capacity - slab.top and allocations >= 0)
+    if store.zeroing_mode == ON_RELEASE:
+        if extent > size:
+            wipe(memory + size, extent - size)
+    elif slab.top + extent > slab.written:
+        slab.written = slab.top + extent
+    if slab.top + extent > slab.received:
+        slab.received = slab.top + extent
+    poison(memory + size, <size_t>(slab.capacity - slab.top - size))
+    slab.live += allocations
+    slab.top += aligned(size)
+    return memory
+
+
+# A reservation: hold the whole tail, which lies where top is; then keep the first `size` bytes of it, or give it up.
+cdef char *hold_tail(SlabStore store, Slab *slab, Py_ssize_t *length) noexcept
+cdef void keep_of_tail(Slab *slab, Py_ssize_t size) noexcept
+cdef void give_up_tail(SlabStore store, char *memory, Py_ssize_t length) noexcept
+
+
+# --- zeroing -----------------------------------------------------------------------------------------------------
+
+# Zeros that the compiler may not drop. And what happens to memory that has ended: wiped, overwritten while debugging,
+# or left as it is.
+cdef void wipe(char *memory, Py_ssize_t size) noexcept nogil
+cdef void forget(SlabStore store, char *memory, Py_ssize_t size) noexcept
 
 
 cdef object slab_identity(Slab *slab)

@@ -1,9 +1,9 @@
-"""Owns raw memory: slabs, the free lists that they return to, and the limit on how much is reserved.
+"""Owns raw memory: slabs, carving and zeroing them, the free lists that they return to, and the limit on all of it.
 
-Refuses to know what a Buffer is. A slab is handed out whole; who carves from it (the pool for its small
+Refuses to know what a Buffer is. A slab is handed out whole; whoever carves from it (the pool for its small
 allocations, a loop's read slab for received data) keeps the pointer and lends the slab the address of that
 pointer (`carver`), so that an empty slab can be taken back from an idle carver. Called by allocation, pool and
-readslab; always with the GIL, which is its lock.
+readslab; always with the GIL, which is its lock. Nothing else writes a slab's marks, and nothing else zeroes.
 
 A slab's life: mapped -> carved from (top moves up; when live falls to 0 top goes back to 0) -> full, nobody
 carves from it -> its last allocation ends -> on a free list -> carved from again, or unmapped.
@@ -27,8 +27,8 @@ from libc.string cimport memset
 from poolio.c.faults cimport (
     POOLIO_HAS_FAULTS, poolio_faults, poolio_faults_capsule, poolio_map_memory, poolio_raw_malloc,
 )
-from poolio.c.guard cimport poison, unpoison
-from poolio.c.memory cimport POOLIO_VARIANT, poolio_seconds, poolio_unmap
+from poolio.c.guard cimport ensure, poison, unpoison
+from poolio.c.memory cimport POOLIO_VARIANT, poolio_seconds, poolio_unmap, poolio_wipe
 from poolio.c.python cimport PyTraceMalloc_Track, PyTraceMalloc_Untrack
 
 from poolio.errors import PoolExhausted
@@ -54,6 +54,7 @@ TRACEMALLOC_DOMAIN = 0x706F6F6C
 cdef unsigned int trace_domain = TRACEMALLOC_DOMAIN
 
 cdef enum:
+    SCRIBBLE = 0xDD         # what ended memory looks like while debugging, as in MSVC's debug heap
     # Size classes: from slab_size/4 to 16 * slab_size, four to each doubling, so that at most a fifth of one is
     # unused (jemalloc's spacing). 6 doublings * 4 = CLASS_COUNT.
     CLASSES_PER_DOUBLING = 4
@@ -323,10 +324,69 @@ cdef class SlabStore:
         _ensure(self.sites is None or len(self.sites) == self.live_allocations, "every allocation's site is known")
 
 
+# --- carving ------------------------------------------------------------------------------------------------------
+
+cdef char *carve_zeroed(SlabStore store, Slab *slab, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t unclean = slab.written - slab.top
+    cdef char *memory = carve(store, slab, size)
+    if unclean > 0:
+        memset(memory, 0, <size_t>min(size, unclean))
+    return memory
+
+
+cdef char *carve_whole(SlabStore store, Slab *slab, Py_ssize_t size, bint zeroed) noexcept:
+    ensure(slab.live == 0 and slab.carver == NULL and size <= slab.capacity)
+    slab.top = slab.capacity
+    slab.live = 1
+    unpoison(slab.memory, <size_t>size)
+    if zeroed:
+        memset(slab.memory, 0, <size_t>min(size, slab.written))
+    if size > slab.written and store.zeroing_mode != ON_RELEASE:
+        slab.written = size
+    return slab.memory
+
+
+cdef char *hold_tail(SlabStore store, Slab *slab, Py_ssize_t *length) noexcept:
+    cdef char *memory = slab.memory + slab.top
+    open_tail(slab)
+    slab.live += 1
+    slab.written = slab.capacity        # what is written and not reported may lie anywhere
+    if store.zeroing_mode == ON_ALLOC and slab.received > slab.top:
+        memset(memory, 0, <size_t>(slab.received - slab.top))
+        slab.received = slab.top
+    length[0] = slab.capacity - slab.top
+    return memory
+
+
+cdef void keep_of_tail(Slab *slab, Py_ssize_t size) noexcept:
+    ensure(0 < size and size <= slab.capacity - slab.top)
+    poison(slab.memory + slab.top + size, <size_t>(slab.capacity - slab.top - size))
+    slab.top += aligned(size)
+    if slab.top > slab.received:
+        slab.received = slab.top
+
+
+cdef void give_up_tail(SlabStore store, char *memory, Py_ssize_t length) noexcept:
+    if store.zeroing_mode == ON_RELEASE:
+        wipe(memory, length)
+    poison(memory, <size_t>length)
+
+
+cdef void wipe(char *memory, Py_ssize_t size) noexcept nogil:
+    poolio_wipe(memory, <size_t>size)
+
+
+cdef void forget(SlabStore store, char *memory, Py_ssize_t size) noexcept:
+    if store.zeroing_mode == ON_RELEASE:
+        wipe(memory, size)
+    elif store.scribbles:
+        memset(memory, SCRIBBLE, <size_t>size)
+
+
 cdef int _check_slab(Slab *slab) except -1:
     _ensure(0 <= slab.top <= slab.capacity, "top lies inside the slab")
     _ensure(slab.top % ALIGNMENT == 0 or slab.top == slab.capacity, "top is aligned")
-    _ensure(0 <= slab.dirty <= slab.capacity, "dirty lies inside the slab")
+    _ensure(0 <= slab.written <= slab.capacity, "written lies inside the slab")
     _ensure(slab.live >= 0, "live is not negative")
     if slab.carver != NULL:
         _ensure(slab.carver[0] == slab, "a carver and its slab know each other")

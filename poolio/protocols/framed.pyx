@@ -2,10 +2,18 @@
 
 Refuses to know what a frame is (framing) and which transport it runs on (protocol). What a read leaves of an unfinished
 frame stays in the connection's Chain; when the peer ends in the middle of one, or sends what is no frame, the
-connection is closed with that error, after the frames before it were handed over.
+connection is closed with that error, after the frames before it were delivered.
+
+    receive(buf) ──> Chain.put() ──> decode_all() ──> frames_received(frames)
+
+What was read goes straight into the Chain. Only a subclass that overrides data_received() is called with it first.
 """
 
+from cpython.object cimport PyObject
+
+from poolio.c.python cimport PyContext_Enter, PyContext_Exit
 from poolio.framing.codec cimport Codec, decode_all
+from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool
 from poolio.protocols.protocol cimport ProtocolCore
@@ -18,6 +26,8 @@ cdef class FramedCore(ProtocolCore):
 
     cdef Codec rules
     cdef readonly Chain chain
+    cdef bint is_asked          # whether data_received() is overridden, which is known from then on
+    cdef bint is_overridden
 
     def __cinit__(self, *arguments, **options):
         self.chain = Chain()
@@ -25,21 +35,50 @@ cdef class FramedCore(ProtocolCore):
     def __init__(self, codec=None):
         self.rules = _checked(self.codec if codec is None else codec)
 
+    cdef bint receives(self) except -1:
+        if not self.is_asked:
+            self.is_overridden = (type(self).data_received is not FramedCore.data_received
+                                  or "data_received" in getattr(self, "__dict__", ()))
+            self.is_asked = True
+        return not self.is_overridden
+
+    cdef int receive(self, Buffer buf, object context) except -1:
+        PyContext_Enter(<PyObject *>context)
+        try:
+            return self._take(buf)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+
+    cdef int receive_on_loop(self, Buffer buf) except -1:
+        if self.receives():
+            return self._take(buf)
+        self.data_received(buf)
+        return 0
+
+    cdef int _take(self, Buffer buf) except -1:
+        """A Buffer that nobody else knows."""
+        self.chain.put(buf)
+        return self._deliver()
+
     def data_received(self, buf):
-        """For the transport: cut the frames of this read, hand them over."""
-        frames = []
+        """For data that no transport has brought: cut its frames, deliver them. A Buffer stays yours."""
         self.chain.append(buf)
+        self._deliver()
+
+    cdef int _deliver(self) except -1:
+        cdef list frames = []
         try:
             decode_all(self._find_rules(), self.chain, frames)
         finally:
             if frames:
                 self.frames_received(frames)
+        return 0
 
     def frames_received(self, frames):
         """Called with a list of all frames that a read has completed, one at least, in order. They are yours."""
 
     def eof_received(self):
-        """Called when the peer has sent its last byte: hands over a last frame, refuses an unfinished one."""
+        """Called when the peer has sent its last byte: delivers a last frame, refuses an unfinished one."""
         frame = self._find_rules().decode_last(self.chain)
         if frame is not None:
             self.frames_received([frame])
@@ -49,11 +88,17 @@ cdef class FramedCore(ProtocolCore):
         self.chain.clear()
 
     def write_frame(self, *pieces):
-        """Send one frame of these bytes-like pieces, as the codec writes it; large ones are not copied.
+        """Send one frame of these bytes-like pieces, as the codec writes it, in the connection's pool; large ones are
+        not copied.
 
-        FrameTooLarge beyond the codec's max_frame, and nothing is sent. Buffers are frozen, as by `write()`.
+        FrameTooLarge beyond the codec's max_frame, PoolExhausted at the pool's limit; nothing is sent then. Buffers are
+        frozen, as by `write()`.
         """
-        self.writelines(self._find_rules().gather(list(pieces)))
+        frame = self._find_rules().to_send(pieces, self.connection_pool())
+        if type(frame) is list:
+            self.writelines(frame)
+        else:
+            self.write(frame)
 
     cdef Codec _find_rules(self):
         if self.rules is None:          # __init__() was overridden, and not called

@@ -1,5 +1,6 @@
 # ProtocolCore: the compiled half of poolio.Protocol. See protocol.pyx.
 
+from poolio.memory.buffer cimport Buffer
 from poolio.wire.readslab cimport ReadSlab, Reservation
 from poolio.wire.receiver cimport Receiver
 
@@ -8,7 +9,10 @@ cdef class ProtocolCore(Receiver):
     cdef ReadSlab read_slab
     cdef Reservation reservation    # None between buffer_updated() and the next get_buffer()
 
-    cdef object _deliver(self, Reservation room, Py_ssize_t nbytes)
+    # What a loop's own transport has read: in the context of the connection, and a task may be current
+    cdef int receive_on_loop(self, Buffer buf) except -1
+    # write() on a transport that is not poolio's own
+    cdef object write_elsewhere(self, data)
+
     cdef object _find_read_slab(self)
-    cdef object _write_elsewhere(self, data)
-    cdef object _wire_form(self, data)
+    cdef object _portable_form(self, data)

@@ -22,5 +22,3 @@ class ProtocolCore(Receiver):
 
 class Protocol(ProtocolCore, asyncio.BufferedProtocol):
     pool: Pool | None
-
-def own_methods(cls: type) -> None: ...

@@ -46,13 +46,14 @@ cdef class ProtocolCore(Receiver):
         self.reservation = None
         if self.read_slab is None:
             raise RuntimeError("buffer_updated() without room reserved by get_buffer()")
-        self._deliver(room, nbytes)
+        self.receive_on_loop(self.read_slab.commit(room, nbytes))
 
-    cdef object _deliver(self, Reservation room, Py_ssize_t nbytes):
-        self.data_received(self.read_slab.commit(room, nbytes))
+    cdef int receive_on_loop(self, Buffer buf) except -1:
+        self.data_received(buf)
+        return 0
 
     cdef object _find_read_slab(self):
-        self.read_slab = read_slab_for(self.pool_to_receive_into(), asyncio.get_running_loop())
+        self.read_slab = read_slab_for(self.connection_pool(), asyncio.get_running_loop())
 
     def connection_made(self, transport):
         """Called once when the connection stands; keeps the transport. Call it when you override it."""
@@ -84,12 +85,12 @@ cdef class ProtocolCore(Receiver):
         if type(self.transport) is StreamTransport:
             (<StreamTransport>self.transport).write_data(data)
         else:
-            self._write_elsewhere(data)
+            self.write_elsewhere(data)
 
-    cdef object _write_elsewhere(self, data):
+    cdef object write_elsewhere(self, data):
         if self.transport is None:
             raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
-        self.transport.write(self._wire_form(data))
+        self.transport.write(self._portable_form(data))
 
     def writelines(self, list_of_data, /):
         """Send several pieces in order, each as by `write()`."""
@@ -98,9 +99,9 @@ cdef class ProtocolCore(Receiver):
         if type(self.transport) is StreamTransport:
             self.transport.writelines(list_of_data)
         else:
-            self.transport.writelines([self._wire_form(data) for data in list_of_data])
+            self.transport.writelines([self._portable_form(data) for data in list_of_data])
 
-    cdef object _wire_form(self, data):
+    cdef object _portable_form(self, data):
         """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
         cdef Buffer buf
         cdef Pool pool
@@ -119,7 +120,7 @@ cdef class ProtocolCore(Receiver):
         if not PyObject_CheckBuffer(data):
             raise TypeError(f"write() takes a Buffer or a bytes-like object, not {type(data).__name__!r}")
         snapshot = bytes(data)
-        pool = self.pool_to_receive_into()
+        pool = self.connection_pool()
         pool.copied_bytes += len(snapshot)
         return snapshot
 
@@ -161,11 +162,3 @@ cdef object _own_write(cls):
         found = poolio_method_of(<PyTypeObject *>cls, found)
     if base is not cls:
         cls.write = found
-
-
-def own_methods(cls):
-    """Make the compiled methods that a final class inherits its own, as `_own_write` does for one."""
-    for base in reversed([base for base in cls.__mro__ if base is not object]):
-        for name, method in vars(base).items():
-            if poolio_is_method(method):
-                setattr(cls, name, poolio_method_of(<PyTypeObject *>cls, method))

@@ -11,10 +11,12 @@ from ssl import SSLContext
 from typing import Any
 
 from poolio.memory.buffer import Buffer
+from poolio.memory.methods import own_methods
 from poolio.memory.pool import Pool
-from poolio.protocols.protocol import ProtocolCore, own_methods
+from poolio.protocols.protocol import ProtocolCore
+from poolio.streams.protocol import StreamCore
 from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
-from poolio.streams.writer import StreamCore, WriterCore
+from poolio.streams.writer import WriterCore
 from poolio.wire.stream import StreamTransport
 
 __all__ = ["Handler", "StreamProtocol", "StreamWriter"]
@@ -93,7 +95,8 @@ class StreamWriter(WriterCore):
         if self.reader.at_eof():  # the TLS layer would not hear of it, and wait
             self.transport.close()
             raise ConnectionResetError("the peer has ended the stream before start_tls()")
-        starter = self.transport._adapter if type(self.transport) is StreamTransport else self.protocol.loop
+        transport: Any = self.transport
+        starter = transport._adapter if type(transport) is StreamTransport else self.protocol.loop
         self.protocol.is_over_tls = True  # the end of the stream may come before this task goes on
         try:
             secured = await starter.start_tls(
@@ -215,7 +218,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         if self.is_lost or (self.is_over_tls and self.transport.is_closing()):
             # over TLS connection_lost() may be on its way, to this protocol
             raise ConnectionResetError("Connection lost")
-        transport, unread = self.transport, self.reader.hand_over()
+        transport, unread = self.transport, self.reader.take_unread()
         transport.set_protocol(protocol)
         was_paused = self.is_writing_paused
         self._end(self.reader.exception())
@@ -225,7 +228,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
                 protocol.pause_writing()
             for buf in unread:
                 if not transport.is_closing():
-                    _deliver(protocol, buf)
+                    _feed(protocol, buf)
             if self.reader.at_eof() and not transport.is_closing() and not protocol.eof_received():
                 transport.close()
         except BaseException:
@@ -233,7 +236,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             raise
 
 
-def _deliver(protocol: Any, buf: Buffer) -> None:
+def _feed(protocol: Any, buf: Buffer) -> None:
     if isinstance(protocol, ProtocolCore):
         protocol.data_received(buf)
     elif not isinstance(protocol, asyncio.BufferedProtocol):

@@ -1,30 +1,29 @@
-"""Owns StreamReader: what a connection has received and nobody has read yet, and the tasks that wait for more.
+"""Owns StreamReader: the calls that read what a connection has received.
 
-Refuses to know sockets and transports (it pauses and resumes one) and what a frame is (framing). Called by the stream
-protocol, arrived() and fed(), and by user code.
-
-    arrived(buf) ──> Chain ──> read(), readexactly(), readuntil(), frames() ...: slices of what was received
+Refuses to know how bytes arrive and how a task is woken (inflow, waiter), and what a frame is (framing).
 
 Each call is an Operation: a function that tries once. What is there already is returned without a switch of tasks. Else
 the task waits until the chain holds as many bytes as the try wanted, and the try is made again in the task; so a
 cancelled call has taken nothing.
-
-Water: twice the limit unread pauses the transport; as much as the limit lets it go on, and so does whoever waits for
-more, however much is there: a frame larger than the limit is no deadlock.
 """
 
-import asyncio
 from asyncio import IncompleteReadError, LimitOverrunError
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec, Delimited, decode_next
+from poolio.framing.codec cimport Codec
+from poolio.framing.delimited cimport Delimited
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
-from poolio.streams.waiter cimport Awaitable, call_now, make_awaitable, take_callback
+from poolio.streams.frames cimport new_frames
+from poolio.streams.inflow cimport Inflow
+from poolio.streams.waiter cimport Awaitable, make_awaitable
+
+from poolio.memory.methods import own_methods
 
 DEFAULT_LIMIT = 65536               # asyncio's
 
@@ -32,7 +31,7 @@ cdef Delimited _line_ends = Delimited(b"\n")
 
 
 @cython.final
-cdef class StreamReader:
+cdef class StreamReader(Inflow):
     """Reads from a stream, as asyncio.StreamReader; what it returns are Buffers over what was received.
 
     limit  bytes: of a line or of what readuntil() returns; twice as many unread pause the transport. 65536
@@ -43,9 +42,6 @@ cdef class StreamReader:
     the connection every call raises that error. One task at a time may wait for data: RuntimeError for a second.
     What is there already is returned without a switch of tasks; a cancelled call has taken nothing.
     """
-
-    def __cinit__(self, *arguments, **options):
-        self.chain = Chain()
 
     def __init__(self, limit=DEFAULT_LIMIT, loop=None, *, pool=None):
         if limit <= 0:
@@ -116,148 +112,16 @@ cdef class StreamReader:
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"frames() takes a poolio.Codec, not {type(codec).__name__!r}")
-        return _frames(self, <Codec>codec)
+        return new_frames(self, <Codec>codec)
 
     def lines(self, *, limit=None):
         """An asynchronous iterator over the lines, without b"\\n"; the last one may lack it.
 
         limit  bytes of a line; None: the reader's. FrameTooLarge beyond it
         """
-        return _frames(self, Delimited(b"\n", last="deliver", max_frame=self._limit_of(limit)))
+        return new_frames(self, Delimited(b"\n", last="deliver", max_frame=self._limit_of(limit)))
 
-    def at_eof(self):
-        """Has the stream ended, and is everything read?"""
-        return self.is_at_end and self.chain.size == 0
-
-    def exception(self):
-        """The error of the connection; None."""
-        return self.error
-
-    # --- being fed --------------------------------------------------------------------------------------
-
-    def feed_data(self, data):
-        """More has arrived: a Buffer, or a bytes-like object that is copied."""
-        cdef Chain arrived
-        if self.is_at_end:
-            raise RuntimeError("feed_data after feed_eof")
-        arrived = Chain(self.chain.pool)
-        arrived.append(data)
-        if arrived.size > 0:
-            self.fed(arrived.cut(arrived.size))
-
-    def feed_eof(self):
-        """No more will come."""
-        self.is_at_end = True
-        self._wake()
-
-    def set_exception(self, exc):
-        """The connection is broken: every call raises this from now on."""
-        self.error = exc
-        self._wake()
-
-    def set_transport(self, transport):
-        """What is paused when too much is unread."""
-        if self.transport is not None:
-            raise RuntimeError("Transport already set")
-        self.transport = transport
-
-    def replace_transport(self, transport):
-        """For start_tls(): what is paused from now on. What was paused meanwhile goes on, which carries the new one."""
-        paused, self.transport = self.transport, transport
-        if self.is_paused:
-            self.is_paused = False
-            if transport is not None:
-                paused.resume_reading()
-
-    def hand_over(self):
-        """All that is unread, as a list of Buffers, for who reads from now on; this reader reads no more."""
-        if self.waiting != NULL:
-            raise RuntimeError("a task waits to read from this connection")
-        unread = []
-        while self.chain.size > 0:
-            unread.append(self.chain.cut(self.chain.first.length))
-        if self.is_paused:
-            self.is_paused = False
-            self.transport.resume_reading()
-        self.transport = None
-        self.error = RuntimeError("this connection was handed over to another protocol")
-        return unread
-
-    cdef int arrived(self, Buffer buf) except -1:
-        self.chain.put(buf)
-        if self.waiting != NULL and self.chain.size >= self.wanted:
-            pair = take_callback(self.future)
-            if pair is None:
-                self._wake()
-            else:
-                self.waiting = NULL
-                call_now(pair, self.given_loop)
-        return self._look_after()
-
-    cdef int fed(self, Buffer buf) except -1:
-        self.chain.put(buf)
-        if self.waiting != NULL and self.chain.size >= self.wanted:
-            return self._wake()             # it will take it: nothing to look after
-        return self._look_after()
-
-    cdef int _wake(self) except -1:
-        """Let the task that waits go on in the loop's next turn."""
-        if self.waiting != NULL:
-            future, self.future = self.future, None
-            self.waiting = NULL
-            if not future.done():
-                future.set_result(None)
-        return 0
-
-    cdef int _look_after(self) except -1:
-        """Of what stays unread."""
-        if self.chain.size == 0:
-            return 0
-        self.chain.unpin()
-        if (self.chain.size - self.limit > self.limit and self.waiting == NULL and not self.is_paused
-                and self.transport is not None):
-            try:
-                self.transport.pause_reading()
-                self.is_paused = True
-            except NotImplementedError:     # it can't: so be it
-                self.transport = None
-        return 0
-
-    # --- waiting ----------------------------------------------------------------------------------------
-
-    cdef object _wait(self, Awaitable call, Py_ssize_t wanted):
-        """A future for it to wait with, until the chain holds `wanted` bytes, or the end or an error comes."""
-        if self.waiting != NULL:
-            raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
-        if self.given_loop is None:
-            self.given_loop = asyncio.get_running_loop()
-        if self.future is None:
-            self.future = self.given_loop.create_future()
-        self.chain.unpin()
-        if self.is_paused:
-            self.transport.resume_reading()
-            self.is_paused = False
-        self.future._asyncio_future_blocking = True     # what a future's own __await__() tells the task
-        self.waiting = <PyObject *>call                 # last, when nothing can fail any more
-        self.wanted = wanted
-        call.is_waiting = True
-        return self.future
-
-    cdef int _stop_waiting(self, Awaitable call) noexcept:
-        if self.waiting == <PyObject *>call:
-            self.waiting = NULL
-            self.future = None              # a task may still hang on it
-        return 0
-
-    cdef int _taken(self) except -1:
-        """Bytes were taken."""
-        if self.is_paused and self.chain.size <= self.limit:
-            self.is_paused = False
-            self.transport.resume_reading()
-        return 0
-
-    cdef object _raise_error(self):
-        raise self.error
+    # --- arguments --------------------------------------------------------------------------------------
 
     def _limit_of(self, limit):
         if limit is None:
@@ -296,7 +160,7 @@ cdef class Operation(Awaitable):
     cdef object proceed(self):
         cdef StreamReader reader = self.reader
         if reader.error is not None:
-            reader._raise_error()
+            reader.raise_error()
         found = self.method.attempt(reader, self)
         if not self.is_waiting:
             self.give_up()
@@ -304,7 +168,7 @@ cdef class Operation(Awaitable):
 
     cdef int give_up(self) except -1:
         if self.reader is not None:
-            self.reader._stop_waiting(self)
+            self.reader.stop_waiting(self)
             self.reader = self.subject = None
         return 0
 
@@ -330,19 +194,19 @@ cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count,
 cdef object _read(StreamReader reader, Operation call):
     cdef Chain chain = reader.chain
     if chain.size == 0 and call.count > 0 and not reader.is_at_end:
-        return reader._wait(call, 1)
+        return reader.wait(call, 1)
     return _cut(reader, min(call.count, chain.first.length if chain.size > 0 else 0))
 
 
 cdef object _cut(StreamReader reader, Py_ssize_t count):
     found = reader.chain.cut(count)
-    reader._taken()
+    reader.taken()
     return found
 
 
 cdef object _read_all(StreamReader reader, Operation call):
     if not reader.is_at_end:
-        return reader._wait(call, PY_SSIZE_T_MAX)
+        return reader.wait(call, PY_SSIZE_T_MAX)
     return _cut(reader, reader.chain.size)
 
 
@@ -362,12 +226,12 @@ cdef object _read_at_least(StreamReader reader, Operation call):
 cdef object _wait_or_end(StreamReader reader, Operation call):
     if reader.is_at_end:
         raise IncompleteReadError(bytes(_cut(reader, reader.chain.size)), call.count)
-    return reader._wait(call, call.count)
+    return reader.wait(call, call.count)
 
 
 cdef object _peek(StreamReader reader, Operation call):
     if reader.chain.size < call.count and not reader.is_at_end:
-        return reader._wait(call, call.count)
+        return reader.wait(call, call.count)
     return reader.chain.peek(min(call.count, reader.chain.size))
 
 
@@ -378,12 +242,12 @@ cdef object _read_into(StreamReader reader, Operation call):
     try:
         count = min(view.len, reader.chain.size)
         if count == 0 and view.len > 0 and not reader.is_at_end:
-            return reader._wait(call, 1)
+            return reader.wait(call, 1)
         reader.chain.read_into(<char *>view.buf, count)
     finally:
         PyBuffer_Release(&view)
     reader.chain.drop(count)
-    reader._taken()
+    reader.taken()
     return count
 
 
@@ -422,7 +286,7 @@ cdef object _read_until(StreamReader reader, Operation call):
         return _cut(reader, end)
     if reader.is_at_end:
         raise IncompleteReadError(bytes(_cut(reader, reader.chain.size)), None)
-    return reader._wait(call, reader.chain.size + 1)
+    return reader.wait(call, reader.chain.size + 1)
 
 
 cdef object _read_line(StreamReader reader, Operation call):
@@ -436,7 +300,7 @@ cdef object _read_line(StreamReader reader, Operation call):
         return _cut(reader, end)
     if reader.is_at_end:
         return _cut(reader, reader.chain.size)
-    return reader._wait(call, reader.chain.size + 1)
+    return reader.wait(call, reader.chain.size + 1)
 
 
 cdef int _drop_line(StreamReader reader, Py_ssize_t consumed) except -1:
@@ -444,7 +308,7 @@ cdef int _drop_line(StreamReader reader, Py_ssize_t consumed) except -1:
     cdef Py_ssize_t length
     cdef Py_ssize_t found = _line_ends.find(reader.chain, &length)
     reader.chain.drop(consumed + 1 if found == consumed else reader.chain.size)
-    return reader._taken()
+    return reader.taken()
 
 
 cdef object _next_line(StreamReader reader, Operation call):
@@ -452,74 +316,6 @@ cdef object _next_line(StreamReader reader, Operation call):
     if type(line) is Buffer and (<Buffer>line).length == 0:
         raise StopAsyncIteration
     return line
-
-
-# --- frames ---------------------------------------------------------------------------------------------------
-
-@cython.final
-@cython.no_gc_clear
-@cython.nonecheck(True)
-cdef class Frames(Awaitable):
-    """What `async for` goes over. It is itself what is awaited for each frame, so a frame that is there costs no
-    further object.
-    """
-
-    cdef StreamReader reader
-    cdef Codec codec
-
-    def __dealloc__(self):
-        self.give_up()
-
-    def __aiter__(self):
-        return self
-
-    def __anext__(self):
-        if self.reader.waiting == <PyObject *>self:     # one task at a time waits with this, and may be cancelled
-            return _frames(self.reader, self.codec)
-        return self
-
-    cdef object proceed(self):
-        cdef StreamReader reader = self.reader
-        cdef Chain chain = reader.chain
-        self.is_finished = False                        # it can be awaited again
-        if reader.error is not None:
-            reader._raise_error()
-        if chain.size > 0:
-            chain.wanted = 0
-            frame = decode_next(self.codec, chain)
-            if frame is not None:
-                if reader.is_paused:
-                    reader._taken()
-                return frame
-        if reader.is_at_end:
-            return self._last()
-        return reader._wait(self, max(chain.wanted, chain.size + 1))
-
-    cdef object _last(self):
-        frame = self.codec.decode_last(self.reader.chain)
-        if frame is None:
-            raise StopAsyncIteration
-        return frame
-
-    cdef int give_up(self) except -1:
-        self.is_finished = False
-        if self.reader is not None:
-            self.reader._stop_waiting(self)
-        return 0
-
-    cdef bint still_waits(self) noexcept:
-        return self.reader is not None and self.reader.waiting == <PyObject *>self
-
-    cdef object name(self):
-        return "StreamReader.frames()"
-
-
-cdef Frames _frames(StreamReader reader, Codec codec):
-    cdef Frames frames = Frames.__new__(Frames)
-    frames.reader = reader
-    frames.codec = codec
-    frames.is_started = True
-    return frames
 
 
 cdef Method READ = Method(_read, "read")
@@ -533,4 +329,4 @@ cdef Method NEXT_LINE = Method(_next_line, "__anext__")
 cdef Method PEEK = Method(_peek, "peek")
 
 make_awaitable(Operation)
-make_awaitable(Frames)
+own_methods(StreamReader)

@@ -25,6 +25,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from poolio.c.objects cimport poolio_raise_again, poolio_set_send
 from poolio.c.python cimport PYGEN_NEXT, PYGEN_RETURN, PyContext_Enter, PyContext_Exit, PyObject_CallOneArg
 
+
 class _NoLoop:
     def get_debug(self):
         return False

@@ -1,1 +1,3 @@
-# Nothing for Python.
+from typing import Final
+
+BOUNDS: Final[dict[str, int]]

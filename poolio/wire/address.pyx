@@ -32,6 +32,8 @@ cdef enum:
     PLACES = 4096           # 2 bytes each
     LAST_PORT = 65535
 
+BOUNDS = {"RECENT": RECENT}
+
 cdef struct Known:
     poolio_address address
     PyObject *written       # a reference of its own; NULL: free

@@ -1,12 +1,12 @@
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, NoReturn, final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, NoReturn, final
 
-from _typeshed import ReadableBuffer
-
-from poolio.wire.endpoint import Endpoint
+from poolio.wire.outbox import Outbox
 from poolio.wire.reactor import Reactor
+
+BOUNDS: Final[dict[str, int]]
 
 class DatagramStatistics(NamedTuple):
     received: int
@@ -21,11 +21,8 @@ class DatagramStatistics(NamedTuple):
 class DatagramShape(asyncio.DatagramTransport): ...
 
 @final
-class DatagramTransport(Endpoint, DatagramShape):
+class DatagramTransport(Outbox, DatagramShape):
     def __init__(self) -> NoReturn: ...
-    def sendto(self, data: ReadableBuffer, addr: Any = None) -> None: ...
-    def send_segmented(self, data: ReadableBuffer, size: int, addr: Any = None) -> None: ...
-    def sendmany(self, batch: Iterable[tuple[ReadableBuffer, Any]]) -> None: ...
     def statistics(self) -> DatagramStatistics: ...
 
 def open_datagram_transport(

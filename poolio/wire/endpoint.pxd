@@ -3,9 +3,9 @@
 from cpython.object cimport PyObject
 
 from poolio.c.net cimport poolio_address
-from poolio.memory.pool cimport Pool
-from poolio.wire.reactor cimport Reactor, Source
+from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport ReadSlab
+from poolio.wire.shortage cimport Claimant
 
 cdef enum State:
     HAS_BEGUN = 1               # connection_made() was called; before it nothing is read
@@ -21,16 +21,12 @@ cdef enum State:
     RESTS = 1024                # BLOCKED, whatever epoll says: a timer tries again
 
 
-cdef class Endpoint(Source):
+cdef class Endpoint(Claimant):
     cdef object __weakref__
     cdef unsigned int state        # a set of State
     cdef int lost_writes           # after the end
     cdef int family                # of the socket
     # from the opening to the end: connection_lost() was called, the socket is closed
-    cdef Reactor reactor
-    cdef PyObject *next_open       # of the reactor's list of those that are open, borrowed; NULL: none behind, before
-    cdef PyObject *previous_open
-    cdef bint is_listed
     cdef object protocol
     cdef object context            # the contextvars that its callbacks run in
     cdef ReadSlab slab             # None: undecided, or the protocol brings its own room
@@ -50,8 +46,6 @@ cdef class Endpoint(Source):
     cdef int send_cork(self) except -1
     # Forget what is still to be sent
     cdef void drop_queue(self) noexcept
-    # Bytes of this pool that wait here, to be sent or to be read
-    cdef Py_ssize_t holds_from(self, Pool pool) except -1
     # Another protocol comes, or none: forget what was found out about this one
     cdef object forget_protocol(self)
     # connection_lost() was called, the socket is closed
@@ -61,12 +55,9 @@ cdef class Endpoint(Source):
     # --- what they use
     cdef int begin(self) except -1
     cdef int update_interest(self) except -1
-    cdef int wait_for_room(self) except -1
-    cdef Endpoint who_holds_most(self)
-    cdef void leave_list(self) noexcept
+    cdef int wait_for_memory(self) except -1
     cdef int pause_protocol(self) except -1
     cdef int resume_protocol(self) except -1
-    cdef int fail(self, exc, message) except -1
     cdef int end(self, exc) except -1
     cdef object close_socket(self)
 

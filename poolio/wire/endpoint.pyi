@@ -1,9 +1,9 @@
 import asyncio
 from typing import Any
 
-from poolio.wire.reactor import Source
+from poolio.wire.shortage import Claimant
 
-class Endpoint(Source):
+class Endpoint(Claimant):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def is_reading(self) -> bool: ...

@@ -13,26 +13,24 @@ import warnings
 from asyncio import trsock
 from asyncio.log import logger
 
-from cpython.object cimport PyObject
-
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
-from poolio.memory.pool cimport Pool
 from poolio.wire.address cimport address_of
-from poolio.wire.reactor cimport Reactor, Source
+from poolio.wire.reactor cimport Reactor
+from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
 cdef enum:
     HIGH_WATER = 65536          # asyncio's defaults
     LOW_WATER = 16384
 
 
-cdef class Endpoint(Source):
+cdef class Endpoint(Claimant):
 
     def __dealloc__(self):
         if self.fd >= 0 and self.sock is None:
             poolio_close(self.fd)
 
     def __del__(self):
-        self.leave_list()
+        leave_list(self)
         if self.fd < 0:
             return
         try:
@@ -59,9 +57,6 @@ cdef class Endpoint(Source):
 
     cdef void drop_queue(self) noexcept:
         pass
-
-    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
-        return 0
 
     cdef object forget_protocol(self):
         self.slab = None
@@ -122,46 +117,17 @@ cdef class Endpoint(Source):
             events |= EPOLLOUT
         return self.reactor.set_interest(self, events)
 
-    cdef int wait_for_room(self) except -1:
+    cdef int wait_for_memory(self) except -1:
         self.state |= SHORT
-        self.slab.wait_for_room(self)
+        wait_for_room(self, self.slab)
         return self.update_interest()
 
-    def _room_again(self):
-        """For the ReadSlab: the pool has memory again."""
+    cdef int room_again(self) except -1:
         self.state &= ~<unsigned int>SHORT
-        self.update_interest()
+        return self.update_interest()
 
-    cdef Endpoint who_holds_most(self):
-        """Of this loop's endpoints, the one with most of the pool still to send or to read; None if there is none.
-
-        Also of those that wait for nothing: a paused one is what holds much.
-        """
-        cdef Endpoint most = None
-        cdef Endpoint one
-        cdef PyObject *listed = self.reactor.first_open
-        cdef Py_ssize_t held, most_held = 0
-        while listed != NULL:
-            one = <Endpoint>listed              # alive until it has told who follows
-            if not one.state & LOST and (one.interest != 0 or not self.reactor.is_inherited):
-                held = one.holds_from(self.slab.pool)
-                if held > most_held:
-                    most = one
-                    most_held = held
-            listed = one.next_open              # NULL also if it has left just now: then the rest is not asked
-        return most
-
-    cdef void leave_list(self) noexcept:
-        if not self.is_listed:
-            return
-        self.is_listed = False
-        if self.previous_open != NULL:
-            (<Endpoint>self.previous_open).next_open = self.next_open
-        else:
-            self.reactor.first_open = self.next_open
-        if self.next_open != NULL:
-            (<Endpoint>self.next_open).previous_open = self.previous_open
-        self.next_open = self.previous_open = NULL
+    cdef bint is_over(self) noexcept:
+        return (self.state & LOST) != 0
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -274,7 +240,7 @@ cdef class Endpoint(Source):
 
     cdef object close_socket(self):
         self.reactor.set_interest(self, 0)
-        self.leave_list()
+        leave_list(self)
         if self.fd < 0:
             return
         self._remember_addresses()
@@ -295,8 +261,8 @@ cdef class Endpoint(Source):
         """From now on this protocol is called."""
         self.send_cork()
         if self.state & SHORT:                  # the other protocol may have another pool
-            self.slab.stop_waiting(self)
-            self._room_again()
+            stop_waiting(self, self.slab)
+            self.room_again()
         self.protocol = protocol
         self.forget_protocol()
 
@@ -367,16 +333,11 @@ cdef class Endpoint(Source):
 
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
     """Fill in a new one; the caller fills in fd, family and peer, and sock if there is a socket object."""
-    endpoint.reactor = reactor
     endpoint.protocol = protocol
     endpoint.context = context
     endpoint.high_water = HIGH_WATER
     endpoint.low_water = LOW_WATER
-    endpoint.next_open = reactor.first_open
-    if reactor.first_open != NULL:
-        (<Endpoint>reactor.first_open).previous_open = <PyObject *>endpoint
-    reactor.first_open = <PyObject *>endpoint
-    endpoint.is_listed = True                   # SAFE: it leaves the list in close_socket(), in __del__() at the latest
+    enter_list(endpoint, reactor)
     return 0
 
 

@@ -29,10 +29,10 @@ from poolio.c.datagrams cimport (
 )
 from poolio.c.faults cimport poolio_fails, poolio_new_bytes
 from poolio.c.net cimport poolio_address
-from poolio.memory.allocation cimport new_holder, wipe_range
+from poolio.memory.allocation cimport new_holder
 from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool
-from poolio.memory.slab cimport ON_RELEASE, Slab, aligned, leave_slab
+from poolio.memory.slab cimport ON_RELEASE, Slab, aligned, leave_slab, wipe
 from poolio.wire.address cimport recent_address
 from poolio.wire.readslab cimport ReadSlab
 
@@ -175,7 +175,7 @@ cdef class Inbox:
         for i in range(self.count):
             message = &self.messages[i]
             if message.start != NOT_THERE:
-                wipe_range(room + message.start + message.length, aligned(message.length) - message.length)
+                wipe(room + message.start + message.length, aligned(message.length) - message.length)
 
     cdef int _cut_up(self, list items, Buffer buf, Message *message, address) except -1:
         cdef Py_ssize_t start = 0
@@ -235,7 +235,7 @@ cdef class Inbox:
                     start += each
         finally:
             if reader.pool.zeroing_mode == ON_RELEASE:
-                wipe_range(room, self.end)
+                wipe(room, self.end)
             leave_slab(reader.pool, slab)
             self.spilled.clear()
         received.datagrams += len(items) - before

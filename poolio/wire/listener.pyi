@@ -1,8 +1,11 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from poolio.wire.reactor import Reactor, Source
+
+BOUNDS: Final[dict[str, int]]
 
 class Listener(Source):
     def __init__(

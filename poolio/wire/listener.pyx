@@ -22,6 +22,8 @@ from poolio.wire.stream cimport StreamTransport, attach, new_transport
 cdef enum:
     ACCEPTS = 64            # of one pass, so that a burst of connections leaves room for those that are served
 
+BOUNDS = {"ACCEPTS": ACCEPTS}
+
 
 cdef class Listener(Source):
     """A listening socket that serves. `factory()` makes the protocol of each connection."""

@@ -31,7 +31,7 @@ cdef class Reactor:
     cdef readonly object loop
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
     cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
-    cdef PyObject *first_open      # of the endpoints that are open, waited for or not; they put themselves in and out
+    cdef PyObject *first_claimant  # of the list of all that may hold memory; see shortage
     cdef int epoll_fd              # -1: closed
     cdef list sources              # by descriptor; None where there is none. They are kept alive by this
     cdef unsigned int last_ticket

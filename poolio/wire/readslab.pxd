@@ -1,9 +1,11 @@
-# ReadSlab: the slab that one loop receives into. Reservation: room handed to a transport, not yet filled.
+# ReadSlab: the slab that one loop receives into. Reservation: room given to a transport, not yet filled. See
+# readslab.pyx.
 
 from poolio.c.guard cimport POISONS
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
 from poolio.memory.slab cimport Slab, SlabStore
+
 
 cdef class Reservation:
     # the room; data is NULL once filled or ended, length stays, as views that are alive point to it.
@@ -22,26 +24,23 @@ cdef class ReadSlab:
     cdef Pool pool
     cdef object loop
     cdef Slab *slab
-    cdef Py_ssize_t written        # of the slab: no byte at or after it was received; zeroing mode on_alloc
     cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
     cdef object timer              # of the loop, until the next trimming; None: nothing to trim
-    # while the pool is at its limit
-    cdef list waiting              # who is told when there is room again; None: nobody
-    cdef object shortage           # the last PoolExhausted
-    cdef double short_since        # on the loop's clock
+    cdef object refusal            # the MemoryError of the last make_room() that failed; None: none did
+    cdef object shortage           # the claimants that wait for memory; None: none waits. See shortage
 
-    cdef Reservation reserve(self)
-    cdef Buffer commit(self, Reservation room, Py_ssize_t size)
-    # For who receives at once, between two steps of Python: the room is nobody's until take(). room_in() first
+    # --- for a caller that receives at once: no Python runs between room_in() and take(), claim() or leave()
     cdef Buffer take(self, Py_ssize_t size)
-    # The same in two steps, for many at once: carve, for as many allocations as are going to be made, and when they are
-    # there, look after the timer. `extent`: as far as the room was written to
-    cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t holders) noexcept
+    # take() in two steps, for many allocations at once; look_after_timer() when they are made
+    cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept
     cdef object look_after_timer(self)
     cdef void leave(self) noexcept
     cdef bint make_room(self) except -1
-    cdef object wait_for_room(self, waiter)
-    cdef object stop_waiting(self, waiter)
+
+    # --- for a transport that asks for room, and says later how much came
+    cdef Reservation reserve(self)
+    cdef Buffer commit(self, Reservation room, Py_ssize_t size)
+
     cdef int _need_slab(self) except -1
     cdef void _give_up_latest(self) noexcept
     cdef object _trim_later(self)

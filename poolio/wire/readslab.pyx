@@ -1,12 +1,13 @@
 """Owns the slab that a loop's connections receive into, and the reservations on its tail.
 
-Refuses to know sockets and protocols. Called by protocol: reserve() when a transport asks where to put data,
-commit() when it says how much came. One ReadSlab for each pair of pool and loop; it lives as long as a
-protocol that uses it, or its timer.
+Refuses to know sockets and protocols, and what happens when the pool has no memory (shortage). Called by transports,
+which receive at once, and by poolio.Protocol on a loop's own transports: reserve() when the transport asks where to put
+data, commit() when it says how much came. There is one ReadSlab for each pair of pool and loop; it lives as long as a
+protocol or transport that uses it, or its timer.
 
     0                        top                                            capacity
-    ├─ received, held ───────┼── the reservation: all that is left ─────────────┤
-                             ├─ Buffer of n bytes ─┼─ room for the next one ────┤   after commit(n)
+    ├─ received, held ───────┼── the tail: a reservation, or nobody's ──────────┤
+                             ├─ Buffer of n bytes ─┼─ room for the next one ────┤   after commit(n) or take(n)
 
 A reservation can stay open: TLS ends every drain by asking for room that it does not fill. So it holds its
 slab (no carving into it, no going back to 0) until one of these ends it: commit(); another reserve() on the
@@ -18,29 +19,25 @@ another slab: nobody sees another connection's bytes through an old view.
 Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
 what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
 
-At the pool's limit whoever can wait does: wait_for_room(). Memory may come back in any thread, so it is looked for
-every RETRY_SECONDS instead of being told of by each allocation that ends.
-
 Idle memory: reading into a pool that has more than this slab starts a timer of the loop, which trims the pool every
 IDLE_SECONDS for as long as slabs lie on its free lists, and keeps the ReadSlab meanwhile.
 """
 
-cimport cython
-from cpython.object cimport PyObject
-from libc.string cimport memset
-
 from weakref import WeakValueDictionary
 
-from poolio.c.guard cimport poison, unpoison
-from poolio.memory.allocation cimport close_range, fill_view, new_holder, open_range, wipe_range
+cimport cython
+from cpython.object cimport PyObject
+
+from poolio.c.guard cimport ensure
+from poolio.memory.allocation cimport fill_view, new_holder
 from poolio.memory.buffer cimport Buffer, new_buffer
 from poolio.memory.pool cimport Pool
-from poolio.memory.slab cimport ON_ALLOC, ON_RELEASE, Slab, aligned, begin_carving, end_carving, leave_slab
+from poolio.memory.slab cimport (
+    Slab, begin_carving, carve_received, close_tail, end_carving, enter_slab, give_up_tail, hold_tail, keep_of_tail,
+    leave_slab, open_tail,
+)
 
 from poolio.memory.slab import IDLE_SECONDS
-
-cdef double RETRY_SECONDS = 0.01
-cdef double PATIENCE_SECONDS = 5        # of a reader, before somebody is closed: nothing waits for ever
 
 # (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
 cdef object _read_slabs = WeakValueDictionary()
@@ -84,9 +81,7 @@ cdef void _end(Reservation room) noexcept:
     if slab == NULL:
         return
     if room.is_open:
-        if room.store.zeroing_mode == ON_RELEASE:
-            wipe_range(room.data, room.length)
-        close_range(room.data, room.length)
+        give_up_tail(room.store, room.data, room.length)
     room.is_open = False
     room.data = NULL
     room.slab = NULL
@@ -115,17 +110,10 @@ cdef class ReadSlab:
             return self.latest
         room = self.latest
         self._need_slab()
-        self.slab.live += 1
-        self.slab.dirty = self.slab.capacity      # what is written and not reported may lie anywhere
         self.pool.open_reservations += 1
         room.slab = self.slab
-        room.data = self.slab.memory + self.slab.top
-        room.length = self.slab.capacity - self.slab.top
+        room.data = hold_tail(self.pool, self.slab, &room.length)
         room.is_open = True
-        open_range(room.data, room.length)
-        if self.pool.zeroing_mode == ON_ALLOC and self.written > self.slab.top:
-            memset(room.data, 0, <size_t>(self.written - self.slab.top))
-            self.written = self.slab.top
         if self.timer is None and self.pool.slab_count > 1:
             self._trim_later()                    # other people's code: the slab is held by now
         return room
@@ -137,9 +125,9 @@ cdef class ReadSlab:
         try:
             self._need_slab()
         except MemoryError as exc:              # PoolExhausted is one
-            self.shortage = exc
+            self.refusal = exc
             return False
-        unpoison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
+        open_tail(self.slab)
         return True
 
     cdef Buffer take(self, Py_ssize_t size):
@@ -153,24 +141,13 @@ cdef class ReadSlab:
         self._trim_later()                        # other people's code: everything is in its place by now
         return buf
 
-    cdef inline Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t holders) noexcept:
+    cdef inline Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept:
         """Carve the first `size` bytes of the room for so many allocations; of each, leave_slab() if it is not made.
 
-        Beyond them, up to `extent`, the room was written to: what stands there is wiped (on_release) or marked.
+        The room was written to up to `extent`.
         """
         cdef Slab *slab = self.slab
-        cdef char *memory = slab.memory + slab.top
-        extent += slab.top
-        slab.live += holders
-        slab.top += aligned(size)
-        if self.pool.zeroing_mode == ON_RELEASE:
-            if slab.memory + extent > memory + size:
-                wipe_range(memory + size, slab.memory + extent - memory - size)
-        elif extent > slab.dirty:
-            slab.dirty = extent
-        poison(memory + size, <size_t>(slab.capacity - (memory - slab.memory) - size))
-        if extent > self.written:
-            self.written = extent
+        carve_received(<Pool><PyObject *>self.pool, slab, size, extent, allocations)
         return slab
 
     cdef object look_after_timer(self):
@@ -179,52 +156,12 @@ cdef class ReadSlab:
 
     cdef void leave(self) noexcept:
         """Nothing came: the room is closed again."""
-        poison(self.slab.memory + self.slab.top, <size_t>(self.slab.capacity - self.slab.top))
-
-    cdef object wait_for_room(self, waiter):
-        """Call the waiter's _room_again() when there is memory again, _room_is_late() after each PATIENCE_SECONDS.
-
-        That says True if somebody was closed, which is enough for now; None: ask the next one, too; False: it waits no
-        longer, as it is lost.
-        """
-        if self.waiting is None:
-            self.waiting = []
-            self.short_since = self.loop.time()
-            self.loop.call_later(RETRY_SECONDS, self._try_again)
-        self.waiting.append(waiter)
-
-    cdef object stop_waiting(self, waiter):
-        """It needs no room from here any more."""
-        if self.waiting is not None and waiter in self.waiting:
-            self.waiting.remove(waiter)
-
-    def _try_again(self):
-        if self.make_room():
-            waiting, self.waiting, self.shortage = self.waiting, None, None
-            for waiter in waiting:
-                try:
-                    waiter._room_again()
-                except OSError as exc:
-                    waiter._fatal_error(exc)
-            return
-        if self.loop.time() - self.short_since > PATIENCE_SECONDS:
-            self.short_since = self.loop.time()
-            for waiter in tuple(self.waiting):
-                verdict = waiter._room_is_late(self.shortage)
-                if verdict:
-                    break
-                if verdict is not None:
-                    self.stop_waiting(waiter)
-        if self.waiting:
-            self.loop.call_later(RETRY_SECONDS, self._try_again)
-        else:
-            self.waiting = None
+        close_tail(self.slab)
 
     cdef int _need_slab(self) except -1:
         if not has_room(self):
             end_carving(self.pool, &self.slab)
             begin_carving(self.pool.take_small(), &self.slab)
-            self.written = self.slab.dirty
         return 0
 
     cdef void _give_up_latest(self) noexcept:
@@ -247,17 +184,15 @@ cdef class ReadSlab:
             raise ValueError(f"buffer_updated() takes 1..{room.length} bytes, the room reserved, not {size}")
         slab = room.slab
         memory = room.data
-        slab.top += aligned(size)
-        if slab == self.slab and slab.top > self.written:
-            self.written = slab.top
-        close_range(memory + size, room.length - size)
+        ensure(memory == slab.memory + slab.top and room.length == slab.capacity - slab.top)
+        keep_of_tail(slab, size)
         room.is_open = False
         room.data = NULL
         if room.exports == 0:
             room.slab = NULL                      # its hold on the slab becomes the Buffer's
             self.pool.open_reservations -= 1
         else:
-            slab.live += 1
+            enter_slab(slab)                      # the views keep their own hold
         return new_buffer(self.pool, slab, memory, size)
 
     cdef object _trim_later(self):

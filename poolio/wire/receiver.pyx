@@ -10,7 +10,7 @@ from poolio.memory.pool cimport Pool, default_pool
 
 cdef class Receiver:
 
-    cdef Pool pool_to_receive_into(self):
+    cdef Pool connection_pool(self):
         pool = self.pool
         if pool is None:
             return default_pool()
@@ -18,7 +18,10 @@ cdef class Receiver:
             raise TypeError(f"a protocol's pool must be a poolio.Pool or None, not {type(pool).__name__!r}")
         return <Pool>pool
 
-    cdef int receive(self, Buffer buf) except -1:
+    cdef bint receives(self) except -1:
+        return False
+
+    cdef int receive(self, Buffer buf, object context) except -1:
         raise NotImplementedError
 
     cdef Py_ssize_t unread(self) except -1:
@@ -29,5 +32,5 @@ cdef class Receiver:
 
 
 def unread_bytes(protocol):
-    """How many bytes a protocol has received and not handed over yet; 0 of one that is not poolio's."""
+    """How many bytes a protocol has received and not delivered yet; 0 for one that is not poolio's."""
     return (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else 0

@@ -13,7 +13,7 @@ cdef enum ReceivesAs:
     ROOM                        # asyncio.BufferedProtocol
     BYTES                       # asyncio.Protocol
     BUFFERS                     # poolio.Protocol
-    IN_C                        # a Receiver with a receive() of its own
+    RECEIVER                    # a protocol of poolio's that takes Buffers in C, by receive()
 
 
 cdef class StreamTransport(Endpoint):
@@ -32,13 +32,12 @@ cdef class StreamTransport(Endpoint):
     cdef int _write_other(self, data) except -1
     cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1
     cdef int _on_ready_slow(self, unsigned int events) except -1
-    cdef inline int _receive(self) except -1
-    cdef int _receive_into_room(self) except -1
-    cdef int _receive_nothing(self, Py_ssize_t result) except -1
-    cdef inline int _call(self, object data) except -1
-    cdef int _call_anew(self, object data) except -1
+    cdef inline int _read(self) except -1
+    cdef int _read_into_room(self) except -1
+    cdef int _read_nothing(self, Py_ssize_t result) except -1
+    cdef inline int _deliver(self, Buffer buf) except -1
+    cdef int _deliver_bytes(self, object data) except -1
     cdef bytes _copy_of(self, const char *room, Py_ssize_t size)
-    cdef int _hand_over(self, Buffer buf) except -1
     cdef int _decide(self) except -1
     cdef inline int _send(self) except -1
     cdef int _sent(self, int result) except -1

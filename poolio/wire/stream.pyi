@@ -1,12 +1,14 @@
 import asyncio
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, final
+from typing import Any, Final, NoReturn, final
 
 from _typeshed import ReadableBuffer
 
 from poolio.wire.endpoint import Endpoint
 from poolio.wire.reactor import Reactor
+
+BOUNDS: Final[dict[str, int]]
 
 class TransportShape(asyncio.Transport): ...
 

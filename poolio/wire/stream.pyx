@@ -3,7 +3,7 @@
 Refuses to know who connected or accepted it (net, listener), how readiness is found (reactor) and how a queue is sent
 (writequeue). Called by the reactor when the socket is ready, and by protocols.
 
-    readable -> _receive(): recv into the tail of the loop's read slab -> a Buffer of what came -> data_received(buf)
+    readable -> _read(): recv into the tail of the loop's read slab -> a Buffer of what came -> data_received(buf)
     write()  -> the queue -> in a callback: sent when it ends; anywhere else: sent at once -> what the kernel refuses
                 waits for EPOLLOUT, and only that counts against the water marks
 
@@ -33,7 +33,7 @@ from libc.errno cimport EAGAIN
 
 from poolio.c.faults cimport poolio_new_bytes
 from poolio.c.net cimport (
-    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_address, poolio_no_delay, poolio_peer,
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_no_delay, poolio_peer,
     poolio_recv, poolio_send, poolio_send_end,
 )
 from poolio.c.objects cimport poolio_owner_of_view, poolio_raise_again
@@ -54,6 +54,8 @@ from poolio.wire.writequeue cimport (
 
 cdef enum:
     CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
+
+BOUNDS = {"CORK_BYTES": CORK_BYTES}         # for tests and tools: C constants have no Python name
 
 cdef str DATA_RECEIVED = "data_received"
 
@@ -86,7 +88,7 @@ cdef class StreamTransport(Endpoint):
 
     cdef int on_ready(self, unsigned int events) except -1:
         if events == <unsigned int>EPOLLIN and self.receives_as >= BYTES and self.interest & <unsigned int>EPOLLIN:
-            self._receive()
+            self._read()
         else:
             self._on_ready_slow(events)
         return self._send_cork()
@@ -98,9 +100,9 @@ cdef class StreamTransport(Endpoint):
             if self.receives_as == UNDECIDED:
                 self._decide()
             if self.receives_as == ROOM:
-                self._receive_into_room()
+                self._read_into_room()
             else:
-                self._receive()
+                self._read()
             self._send_cork()
         if events & self.interest & <unsigned int>EPOLLOUT:
             self._send()
@@ -109,22 +111,24 @@ cdef class StreamTransport(Endpoint):
     cdef int on_failure(self, exc) except -1:
         return self.fail(exc, "Fatal error: protocol.data_received() call failed.")
 
-    cdef inline int _receive(self) except -1:
+    cdef inline int _read(self) except -1:
         cdef Py_ssize_t room_size, received
         cdef char *room = room_in(self.slab, &room_size)
         cdef Buffer buf
+        cdef Receiver receiver
         if room == NULL:
-            return self.wait_for_room()
+            return self.wait_for_memory()
         received = poolio_recv(self.fd, room, <size_t>room_size)
         if received <= 0:
             self.slab.leave()
-            return self._receive_nothing(received)
+            return self._read_nothing(received)
         if self.receives_as == BYTES:
-            return self._call_anew(self._copy_of(room, received))
+            return self._deliver_bytes(self._copy_of(room, received))
         buf = self.slab.take(received)
         if self.receives_as == BUFFERS:
-            return self._call(buf)
-        return self._hand_over(buf)
+            return self._deliver(buf)
+        receiver = <Receiver>self.protocol      # it may be replaced meanwhile
+        return receiver.receive(buf, self.context)
 
     cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
         """What was received, as bytes; the room it came into is free for the next read."""
@@ -135,13 +139,8 @@ cdef class StreamTransport(Endpoint):
         self.slab.look_after_timer()
         return data
 
-    cdef int _hand_over(self, Buffer buf) except -1:
-        """To a protocol in C, which enters the contexts that it needs."""
-        cdef Receiver receiver = <Receiver>self.protocol        # it may be replaced meanwhile
-        return receiver.receive(buf)
-
-    cdef inline int _call(self, object data) except -1:
-        """data_received(data), in the context of the connection."""
+    cdef inline int _deliver(self, Buffer buf) except -1:
+        """Call data_received(buf), in the context of the connection."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
         cdef PyObject *context = <PyObject *>self.context
@@ -149,18 +148,18 @@ cdef class StreamTransport(Endpoint):
         PyContext_Enter(context)
         if self.vectorcall != NULL:             # what calling a bound method comes to, without the detours
             arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
-            arguments[1] = <PyObject *>data
+            arguments[1] = <PyObject *>buf
             result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
         else:
-            result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>data)
+            result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>buf)
         PyContext_Exit(context)
         if result == NULL:
             poolio_raise_again()
         Py_DECREF(<object>result)
         return 0
 
-    cdef int _call_anew(self, object data) except -1:
-        """The same of a protocol whose method may be another one each time, as on asyncio."""
+    cdef int _deliver_bytes(self, object data) except -1:
+        """The same for a protocol whose method may be another one each time, as on asyncio."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
         cdef PyObject *context = <PyObject *>self.context
@@ -181,9 +180,9 @@ cdef class StreamTransport(Endpoint):
         protocol = self.protocol
         if isinstance(protocol, Receiver):
             receiver = <Receiver>protocol
-            self.slab = read_slab_for(receiver.pool_to_receive_into(), self.reactor.loop)
+            self.slab = read_slab_for(receiver.connection_pool(), self.reactor.loop)
             self.data_received = protocol.data_received
-            self.receives_as = IN_C if receiver.receives_in_c else BUFFERS
+            self.receives_as = RECEIVER if receiver.receives() else BUFFERS
             if PyMethod_Check(<PyObject *>self.data_received):
                 self.vectorcall = PyVectorcall_Function(
                     PyMethod_GET_FUNCTION(<PyObject *>self.data_received))
@@ -194,7 +193,7 @@ cdef class StreamTransport(Endpoint):
             self.receives_as = BYTES
         return 0
 
-    cdef int _receive_into_room(self) except -1:
+    cdef int _read_into_room(self) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t received
         PyContext_Enter(<PyObject *>self.context)
@@ -211,10 +210,10 @@ cdef class StreamTransport(Endpoint):
         finally:
             PyContext_Exit(<PyObject *>self.context)
         if received <= 0:
-            self._receive_nothing(received)
+            self._read_nothing(received)
         return 0
 
-    cdef int _receive_nothing(self, Py_ssize_t result) except -1:
+    cdef int _read_nothing(self, Py_ssize_t result) except -1:
         """The end, a false alarm or an error."""
         if result == -EAGAIN:
             return 0
@@ -235,18 +234,7 @@ cdef class StreamTransport(Endpoint):
         self.close()
         return 0
 
-    def _room_is_late(self, exc):
-        """For the ReadSlab: the pool had no memory for long. Who keeps most of it is closed, else this one."""
-        cdef Endpoint most
-        if self.state & LOST:
-            return False
-        most = self.who_holds_most()
-        if most is None:
-            most = self
-        most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
-        return True
-
-    cdef Py_ssize_t holds_from(self, Pool pool) except -1:
+    cdef Py_ssize_t holds_of(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be read."""
         cdef Py_ssize_t held = queued_from(&self.queue, pool)
         protocol = self.protocol

@@ -6,6 +6,7 @@
 
 from cpython.object cimport PyObject
 
+from poolio.c.guard cimport ensure
 from poolio.memory.allocation cimport Allocation, Holder, take_hold
 from poolio.memory.slab cimport SlabStore
 
@@ -41,6 +42,7 @@ cdef inline int put_buffer(WriteQueue *queue, Holder buf) except -1:
 
 
 cdef inline void append(WriteQueue *queue, Piece *piece) noexcept:
+    ensure(piece.length > 0)
     piece.following = NULL
     if queue.first == NULL:
         queue.first = piece

@@ -16,29 +16,27 @@ when nothing of the queue is in hand any more.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN
-from libc.string cimport memcpy
 
-from poolio.c.faults cimport poolio_armed, poolio_malloc, poolio_new_bytes
+from poolio.c.faults cimport poolio_new_bytes
+from poolio.c.guard cimport ensure
 from poolio.c.net cimport poolio_piece, poolio_send, poolio_send_gathered
 from poolio.memory.allocation cimport Allocation, drop_hold
 from poolio.memory.buffer cimport Buffer, new_own_buffer
+from poolio.memory.compact cimport block_size, move_bytes, pins_too_much
 from poolio.memory.slab cimport ON_RELEASE, SlabStore
+from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
 cdef enum:
     GATHER = 1024           # pieces in one system call: the kernel's own limit (IOV_MAX)
-    SPARE_PIECES = 256
-    # A piece left unsent moves to memory of its own if it is less than an eighth of the slab that it keeps,
-    PINS_TOO_MUCH = 8
-    SMALL_BYTES = 512       # or if what a piece and its object cost, 150 bytes, is much beside it.
-    LARGEST_BLOCK = 4096
+    # A piece that the kernel has refused also moves if what a piece and its object cost, 150 bytes, is much beside it.
+    SMALL_BYTES = 512
+    LARGEST_BLOCK = 4096    # of small pieces that move together
 
 cdef poolio_piece pieces[GATHER]        # of the call that is being made; the GIL is held meanwhile
-cdef Piece *spare = NULL
-cdef int spare_count = 0
+cdef SpareList spare_pieces
 
 
 cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1:
@@ -54,13 +52,7 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
 
 
 cdef Piece *new_piece() except NULL:
-    global spare, spare_count
-    cdef Piece *piece = spare
-    if piece != NULL and not poolio_armed():
-        spare = piece.following
-        spare_count -= 1
-        return piece
-    piece = <Piece *>poolio_malloc(sizeof(Piece))
+    cdef Piece *piece = <Piece *>take_struct(&spare_pieces, sizeof(Piece))
     if piece == NULL:
         raise MemoryError("the system has no memory left for a write queue")
     return piece
@@ -68,7 +60,6 @@ cdef Piece *new_piece() except NULL:
 
 cdef void _end_pieces(Piece *piece) noexcept:
     """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue or aborts."""
-    global spare, spare_count
     cdef Piece *following
     cdef PyObject *owner
     cdef Allocation *allocation
@@ -76,12 +67,7 @@ cdef void _end_pieces(Piece *piece) noexcept:
     while piece != NULL:
         following = piece.following
         owner, allocation, held = piece.owner, piece.allocation, piece.held
-        if spare_count < SPARE_PIECES:
-            piece.following = spare
-            spare = piece
-            spare_count += 1
-        else:
-            PyMem_Free(piece)
+        keep_struct(&spare_pieces, piece)
         if allocation != NULL:
             drop_hold(allocation, held)
         else:
@@ -132,6 +118,7 @@ cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
     cdef Piece *done = queue.first
     cdef Piece *last_done = NULL
     cdef Piece *piece = done
+    ensure(0 <= sent and sent <= queue.size)
     queue.size -= sent
     while piece != NULL and sent >= piece.length:
         sent -= piece.length
@@ -168,17 +155,15 @@ cdef void unpin_last(WriteQueue *queue) noexcept:
 cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece, Piece **done) noexcept:
     """Move it into the room of the piece before it, or into a block, or leave it; returns the piece that it is in."""
     cdef Allocation *allocation = piece.allocation
-    if piece.length > SMALL_BYTES and (
-        allocation == NULL or allocation.slab == NULL or piece.length * PINS_TOO_MUCH >= allocation.slab.capacity
-    ):
+    if piece.length > SMALL_BYTES and (allocation == NULL or not pins_too_much(allocation, piece.length)):
         return piece
     if before == NULL or before != queue.block or before.wiped_by != _wiped_by(piece):
         _move_out(queue, piece, piece.length, done)
     elif before.room < piece.length:
-        _move_out(queue, piece, max(piece.length, min(2 * (before.length + before.room), LARGEST_BLOCK)), done)
+        _move_out(queue, piece, block_size(piece.length, before.length + before.room, LARGEST_BLOCK), done)
     else:
-        memcpy(<char *>before.data + before.length, piece.data, <size_t>piece.length)
-        _count_copied(piece)
+        ensure(piece.length <= before.room)
+        move_bytes(_store_of(piece), <char *>before.data + before.length, piece.data, piece.length)
         before.length += piece.length
         before.room -= piece.length
         before.following = piece.following
@@ -200,8 +185,7 @@ cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece 
         old = new_piece()
     except MemoryError:
         return                  # it stays where it is: no worse than before
-    memcpy(memory, piece.data, <size_t>piece.length)
-    _count_copied(piece)
+    move_bytes(_store_of(piece), memory, piece.data, piece.length)
     old[0] = piece[0]           # what it held, to be ended
     old.following = done[0]
     done[0] = old
@@ -234,11 +218,9 @@ cdef inline PyObject *_wiped_by(Piece *piece) noexcept:
     return allocation.store
 
 
-cdef inline void _count_copied(Piece *piece) noexcept:
-    cdef SlabStore store
-    if piece.allocation != NULL:
-        store = <SlabStore>piece.allocation.store
-        store.copied_bytes += piece.length
+cdef inline PyObject *_store_of(Piece *piece) noexcept:
+    """The store that the piece lies in; NULL: it lies in an object of somebody else's."""
+    return NULL if piece.allocation == NULL else piece.allocation.store
 
 
 cdef Py_ssize_t queued_from(WriteQueue *queue, SlabStore store) noexcept:

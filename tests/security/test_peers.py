@@ -17,6 +17,7 @@ from kit.wires import OURS, eventually
 import poolio
 from poolio.memory import slab
 from poolio.streams import reader
+from poolio.wire import address, datagram, listener, outbox, shortage, stream
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "SECURITY.md"
@@ -52,14 +53,6 @@ def test_each_line_of_the_model_has_a_bound_and_names_existing_tests():
         assert re.search(r"\d|\bno\b|\bnone\b|alone", promise), f"line {number} has no bound"
 
 
-def constant(module, name):
-    """Of a compiled module, as it is written there."""
-    found = re.search(rf"^(?:cdef double |    ){name} = ([\d.<\s]+?)\s*(?:#.*)?$",
-                      (ROOT / "poolio" / f"{module}.pyx").read_text(), re.M)
-    assert found, f"{module}.pyx has no {name}"
-    return eval(found[1])
-
-
 async def water_marks():
     ours, theirs = socket.socketpair()
     with theirs:
@@ -79,11 +72,11 @@ def test_limits_of_the_table_are_those_of_the_code():
     backlog = inspect.signature(asyncio.SelectorEventLoop.create_server).parameters["backlog"].default
     assert poolio.default_pool().max_bytes is None
     assert [int(value) for value in re.findall(r"^\| .+ \| (\d+) \|$", DOCUMENT.read_text(), re.M)] == [
-        poolio.default_pool().slab_size, frames, reader.DEFAULT_LIMIT, high, low, constant("wire/stream", "CORK_BYTES"),
-        constant("wire/datagram", "DATAGRAM_HEADER"), 1, constant("wire/datagram", "ENOUGH"),
-        constant("wire/listener", "ACCEPTS"),
-        backlog, constants.ACCEPT_RETRY_DELAY, constant("wire/readslab", "PATIENCE_SECONDS"),
-        constants.SSL_HANDSHAKE_TIMEOUT, constants.SSL_SHUTDOWN_TIMEOUT, constant("wire/address", "RECENT"),
+        poolio.default_pool().slab_size, frames, reader.DEFAULT_LIMIT, high, low, stream.BOUNDS["CORK_BYTES"],
+        outbox.BOUNDS["DATAGRAM_HEADER"], 1, datagram.BOUNDS["ENOUGH"],
+        listener.BOUNDS["ACCEPTS"],
+        backlog, constants.ACCEPT_RETRY_DELAY, shortage.PATIENCE_SECONDS,
+        constants.SSL_HANDSHAKE_TIMEOUT, constants.SSL_SHUTDOWN_TIMEOUT, address.BOUNDS["RECENT"],
         slab.KEEP_FREE_BYTES, slab.IDLE_SECONDS,
     ]
 

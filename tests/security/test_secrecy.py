@@ -8,7 +8,7 @@ from kit.pairs import PooledRecorder, linked, on, received_by
 from kit.wires import OURS, eventually
 
 import poolio
-from poolio.streams.writer import StreamCore
+from poolio.streams.protocol import StreamCore
 
 SECRET = b"correct horse battery staple"
 

@@ -1,0 +1,19 @@
+from types import TracebackType
+from typing import Any, final
+
+from _typeshed import ReadableBuffer
+
+from poolio.framing.codec import Codec
+from poolio.memory.buffer import Buffer
+from poolio.memory.pool import Pool
+
+@final
+class FrameBuilder:
+    def __init__(self, writer: Any, codec: Codec, pool: Pool | None = None) -> None: ...
+    def __enter__(self) -> FrameBuilder: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def write(self, data: ReadableBuffer) -> None: ...
+    def reserve(self, size: int) -> Buffer: ...

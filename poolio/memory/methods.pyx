@@ -1,0 +1,39 @@
+"""Owns two changes to finished classes: inherited methods become a class's own, and public names say `poolio`.
+
+Refuses to know the classes. Called once for each, when its module or the package is loaded.
+
+CPython calls a compiled method without a detour only if it belongs to the object's very class: 9 ns less on 3.11.
+"""
+
+from cpython.object cimport PyTypeObject
+
+from poolio.c.objects cimport poolio_is_method, poolio_method_of, poolio_rename
+from poolio.c.python cimport PyType_Modified
+
+
+cdef enum:
+    HEAP_TYPE = 1 << 9          # Py_TPFLAGS_HEAPTYPE: made by Python's `class`, so that its attributes can be set
+
+cdef list _names = []           # that types point to, for good
+
+
+def own_methods(kind):
+    """Give a class the compiled methods that it inherits as its own. For final classes: they are not passed on."""
+    own = <dict>(<PyTypeObject *>kind).tp_dict
+    seen = set(own)
+    for base in kind.__mro__[1:]:
+        for name, method in vars(base).items():
+            if name not in seen and poolio_is_method(method):
+                own[name] = poolio_method_of(<PyTypeObject *>kind, method)
+            seen.add(name)
+    PyType_Modified(<PyTypeObject *>kind)
+
+
+def make_public(thing, name):
+    """Let a class or function say that it is `poolio.<name>`, where users import it from, not where it lies."""
+    if isinstance(thing, type) and not thing.__flags__ & HEAP_TYPE:
+        public = f"poolio.{name}".encode()
+        _names.append(public)
+        poolio_rename(<PyTypeObject *>thing, <const char *>public)
+    else:
+        thing.__module__ = "poolio"

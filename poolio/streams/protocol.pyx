@@ -1,0 +1,90 @@
+"""Owns the compiled half of StreamProtocol: what stands between a transport and a StreamReader.
+
+Refuses to know how reading waits (reader, waiter) and how a stream is written to (writer). Called by transports. What
+is rare, and waits, stands in connection.
+
+    poolio's own transports: receive(buf)            -> reader.arrived(buf): a waiting task may go on at once
+    other transports:        receive_on_loop(buf)    -> reader.fed(buf): it goes on in the loop's next turn
+"""
+
+cimport cython
+
+from poolio.memory.buffer cimport Buffer
+from poolio.memory.pool cimport Pool
+from poolio.protocols.protocol cimport ProtocolCore
+from poolio.streams.reader cimport StreamReader
+
+
+@cython.nonecheck(True)             # subclasses may forget to call __init__()
+cdef class StreamCore(ProtocolCore):
+    """The compiled half of StreamProtocol."""
+
+    cdef bint receives(self) except -1:
+        return self.reader is not None
+
+    cdef int receive(self, Buffer buf, object context) except -1:
+        return self.reader.arrived(buf)
+
+    cdef int receive_on_loop(self, Buffer buf) except -1:
+        return self.reader.fed(buf)
+
+    def data_received(self, buf):
+        """For data that no transport has brought: a Buffer, or a bytes-like object that is copied."""
+        self.reader.feed_data(buf)
+
+    cdef Py_ssize_t unread(self) except -1:
+        return self.reader.chain.size
+
+    cdef Py_ssize_t unread_in(self, Pool pool) except -1:
+        return self.reader.chain.bytes_in(pool)
+
+    @property
+    def loop(self):
+        """The event loop of the stream."""
+        return self.reader.given_loop
+
+    @property
+    def pool(self):
+        """What is received into; None: the default pool."""
+        return self.reader.chain.pool
+
+    def start_reader(self, limit, loop, pool):
+        """Make the StreamReader; once, at the beginning."""
+        self.reader = StreamReader(limit, loop, pool=pool)
+
+    def pause_writing(self):
+        """For the transport: its queue is above high water."""
+        self.is_writing_paused = True
+
+    def resume_writing(self):
+        """For the transport: its queue has fallen to low water."""
+        self.is_writing_paused = False
+        self._end_drain(None)
+
+    def stop_writing(self, exc):
+        """The connection is lost."""
+        self.is_lost = True
+        self._end_drain(exc)
+
+    def _end_drain(self, exc):
+        waiters, self.drain_waiters = self.drain_waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None) if exc is None else waiter.set_exception(exc)
+
+    def drain_waiter(self, loop):
+        """A future until writing may go on; None: it may. ConnectionResetError when the connection is lost."""
+        if self.is_lost:
+            raise ConnectionResetError("Connection lost")
+        if not self.is_writing_paused:
+            return None
+        if self.drain_waiters is None:
+            self.drain_waiters = {}
+        waiter = loop.create_future()
+        self.drain_waiters[waiter] = None
+        return waiter
+
+    def forget_drain(self, waiter):
+        """Nobody waits with it any more."""
+        if self.drain_waiters is not None:
+            self.drain_waiters.pop(waiter, None)

@@ -1,0 +1,6 @@
+from poolio.wire.reactor import Source
+
+PATIENCE_SECONDS: float
+
+class Claimant(Source): ...
+class Shortage: ...
