@@ -19,6 +19,8 @@ LIMIT = 65536
 ENDS = [("asyncio", name) for name in ("asyncio", "uvloop", "poolio") if name in LOOPS]
 ENDS += [("poolio", name) for name in LOOPS]
 own_transports = pytest.mark.parametrize("loop_name", OURS)
+# The same, and asyncio's.
+every_transport = pytest.mark.parametrize("loop_name", ("asyncio", *OURS))
 
 
 def on(*loop_names):
