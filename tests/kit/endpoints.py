@@ -172,3 +172,10 @@ def trains(sock, size):
 
 def cut(data, size):
     return [data[start:start + size] for start in range(0, len(data), size)]
+
+
+def send_numbered(sender, address, count=10):
+    """Send the numbers from 0 as datagrams; returns what they are."""
+    for number in range(count):
+        sender.sendto(b"%d" % number, address)
+    return [b"%d" % number for number in range(count)]
