@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from kit.memory import SMALL_SLAB
 from kit.reference import Ended, compare
-from kit.splits import SLAB, both_modes
+from kit.splits import both_modes
 
 import poolio
 
@@ -21,7 +22,7 @@ def test_one_of_several_delimiters_is_found_wherever_it_stands_in_a_long_line(de
 
 
 def test_discarded_line_is_dropped_as_it_comes(make_pool):
-    pool, codec = make_pool(slab_size=SLAB), poolio.Delimited((b"\r\n", b"\n"), max_frame=10, too_large="discard")
+    pool, codec = make_pool(slab_size=SMALL_SLAB), poolio.Delimited((b"\r\n", b"\n"), max_frame=10, too_large="discard")
     for _ in range(500):
         assert codec.feed(pool.from_bytes(b"x" * 1999 + b"\r")) == []
         assert pool.statistics().live_bytes <= 1

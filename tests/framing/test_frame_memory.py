@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.splits import CUTS, RULES, SLAB, agree, all_codecs, quick, reads_of, well_formed, zeroing_modes
+from kit.memory import SMALL_SLAB
+from kit.splits import CUTS, RULES, agree, all_codecs, quick, reads_of, well_formed, zeroing_modes
 
 import poolio
 
@@ -31,7 +32,7 @@ def test_frames_never_share_a_byte(kind):
     @given(st.data())
     def holds(data):
         rules = data.draw(RULES[kind])
-        pool, codec, frames = poolio.Pool(slab_size=SLAB), rules.codec(), []
+        pool, codec, frames = poolio.Pool(slab_size=SMALL_SLAB), rules.codec(), []
         for read in reads_of(pool, data.draw(well_formed(kind, rules)), data.draw(CUTS)):
             try:
                 frames += codec.feed(read)
@@ -101,7 +102,7 @@ STRADDLING = {
 def test_straddling_frame_at_the_pools_limit_raises_and_comes_later(make_pool, kind):
     make, wire = STRADDLING[kind]
     codec = make()
-    pool = make_pool(slab_size=SLAB, max_bytes=2 * SLAB)
+    pool = make_pool(slab_size=SMALL_SLAB, max_bytes=2 * SMALL_SLAB)
     reads = [pool.from_bytes(wire[:700]), pool.from_bytes(wire[700:])]
     held = []
     with pytest.raises(poolio.PoolExhausted):

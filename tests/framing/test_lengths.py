@@ -1,7 +1,8 @@
 """LengthPrefixed and Varint: lengths that are huge, too small or not yet come reserve no memory."""
 
 import pytest
-from kit.splits import SLAB, both_modes
+from kit.memory import SMALL_SLAB
+from kit.splits import both_modes
 
 import poolio
 
@@ -21,7 +22,7 @@ HUGE = {
 @both_modes
 @pytest.mark.parametrize("options, header", HUGE.values(), ids=HUGE)
 def test_huge_length_reserves_nothing(make_pool, options, header, too_large):
-    pool = make_pool(slab_size=SLAB)
+    pool = make_pool(slab_size=SMALL_SLAB)
     codec = (poolio.LengthPrefixed if options else poolio.Varint)(
         **options, max_frame=2**61 - 1 if header[-1] == 1 else 1 << 20, too_large=too_large)
     for at in range(len(header) - 1):
@@ -34,7 +35,7 @@ def test_huge_length_reserves_nothing(make_pool, options, header, too_large):
         for body in (header[-1:], b"\0" * 3000, b"\1" * 3000):
             assert codec.feed(pool.from_bytes(body)) == []
         assert (codec.discarded, len(codec.chain)) == (1, 0)
-    assert pool.statistics().reserved_bytes <= 2 * SLAB
+    assert pool.statistics().reserved_bytes <= 2 * SMALL_SLAB
     assert pool.statistics().live_bytes <= 16
 
 
@@ -47,7 +48,7 @@ def test_length_within_the_limit_reserves_nothing_before_it_comes(make_pool):
 
 
 def test_discarded_frame_is_dropped_as_it_comes(make_pool):
-    pool, codec = make_pool(slab_size=SLAB), poolio.LengthPrefixed(max_frame=10, too_large="discard")
+    pool, codec = make_pool(slab_size=SMALL_SLAB), poolio.LengthPrefixed(max_frame=10, too_large="discard")
     assert codec.feed(pool.from_bytes((1_000_000).to_bytes(4, "big"))) == []
     for _ in range(500):
         assert codec.feed(pool.from_bytes(b"\0" * 2000)) == []

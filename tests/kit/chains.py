@@ -4,8 +4,6 @@ import pytest
 
 import poolio
 
-SLAB = 4096
-
 
 def chain_of(pool, *pieces):
     """A chain in which each piece is a Buffer of its own."""

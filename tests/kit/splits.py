@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import poolio
+from kit.memory import SMALL_SLAB
 from kit.reference import Ended, Fixed, Prefixed, Variable, compare, pieces_of
 
-SLAB = 4096
 zeroing_modes = pytest.mark.parametrize("zeroing", ["never", "on_alloc", "on_release"])
 both_modes = pytest.mark.parametrize("too_large", ["raise", "discard"])
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -83,7 +83,7 @@ def reads_of(pool, data, cuts):
 
 def agree(rules, stream, cuts, zeroing, after=lambda frames: None):
     """Cut like this, and whole, the stream is what the rules say."""
-    pool = poolio.Pool(slab_size=SLAB, zeroing=zeroing)
+    pool = poolio.Pool(slab_size=SMALL_SLAB, zeroing=zeroing)
     for places in (cuts, []):
         codec, expected = compare(rules, stream, reads_of(pool, stream, places), after)
         if expected.error is None:

@@ -3,7 +3,8 @@
 import array
 
 import pytest
-from kit.chains import SLAB, chain_of, content_of, exhaust
+from kit.chains import chain_of, content_of, exhaust
+from kit.memory import SMALL_SLAB
 
 import poolio
 
@@ -94,11 +95,11 @@ def test_append_other_object_raises(pool, data):
 
 
 def test_append_copy_at_the_limit_raises_and_adds_nothing(make_pool):
-    pool = make_pool(slab_size=SLAB, max_bytes=SLAB)
+    pool = make_pool(slab_size=SMALL_SLAB, max_bytes=SMALL_SLAB)
     chain = chain_of(pool, b"kept")
     own = poolio.Chain(pool)
     held = exhaust(pool)
-    with pytest.raises(poolio.PoolExhausted, match=str(SLAB)):
+    with pytest.raises(poolio.PoolExhausted, match=str(SMALL_SLAB)):
         own.append(b"x" * 100)
     assert (len(own), content_of(chain)) == (0, b"kept")
     held.clear()
@@ -290,12 +291,12 @@ def test_wanted_stays_while_nothing_is_dropped(pool, look):
 
 @pytest.mark.parametrize("method", ["take", "peek"])
 def test_straddling_piece_at_the_limit_raises_and_loses_nothing(make_pool, method):
-    pool = make_pool(slab_size=SLAB, max_bytes=2 * SLAB)
+    pool = make_pool(slab_size=SMALL_SLAB, max_bytes=2 * SMALL_SLAB)
     chain = chain_of(pool, b"0123", b"4567")
     chain.wanted = 5
     held = exhaust(pool)
     for _ in range(3):
-        with pytest.raises(poolio.PoolExhausted, match=str(2 * SLAB)):
+        with pytest.raises(poolio.PoolExhausted, match=str(2 * SMALL_SLAB)):
             getattr(chain, method)(6)
         chain.check()
     assert (len(chain), chain.wanted, chain.contiguous) == (8, 5, 4)

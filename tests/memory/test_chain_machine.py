@@ -6,11 +6,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from kit.chains import SLAB, content_of
+from kit.chains import content_of
+from kit.memory import SMALL_SLAB
 
 import poolio
 
-SIZES = st.one_of(st.integers(0, 20), st.integers(0, 1200), st.sampled_from([511, 512, 513, 1024, SLAB, 2 * SLAB]))
+SIZES = st.one_of(
+    st.integers(0, 20), st.integers(0, 1200), st.sampled_from([511, 512, 513, 1024, SMALL_SLAB, 2 * SMALL_SLAB]))
 SEPARATORS = st.sampled_from([b"\x00", b"\x01", b"\x00\x01", b"\x01\x02\x00", b"\x02\x02", b"\x00" * 9, b"\xff"])
 PLACES = st.integers(0, 1 << 20)
 
@@ -36,7 +38,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.pool = poolio.Pool(slab_size=SLAB, zeroing=self.zeroing)
+        self.pool = poolio.Pool(slab_size=SMALL_SLAB, zeroing=self.zeroing)
         self.codec = Cutting()
         self.chain = self.codec.chain
         self.model = bytearray()

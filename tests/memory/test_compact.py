@@ -1,7 +1,8 @@
 """What stays in a chain keeps little memory: small rests move out of their slabs."""
 
 import pytest
-from kit.chains import SLAB, Waiting, content_of, exhaust
+from kit.chains import Waiting, content_of, exhaust
+from kit.memory import SMALL_SLAB
 
 import poolio
 
@@ -24,9 +25,11 @@ def test_rest_of_a_frame_moves_once_the_frame_is_dropped(make_pool):
     assert content_of(codec.chain) == b"rest"
 
 
-@pytest.mark.parametrize("size, moves", [(SLAB // 8 - 1, True), (SLAB // 8, False), (SLAB // 4, False)])
+@pytest.mark.parametrize("size, moves", [
+    (SMALL_SLAB // 8 - 1, True), (SMALL_SLAB // 8, False), (SMALL_SLAB // 4, False),
+])
 def test_rest_moves_below_an_eighth_of_its_slab(make_pool, size, moves):
-    pool, codec = make_pool(slab_size=SLAB), Waiting()
+    pool, codec = make_pool(slab_size=SMALL_SLAB), Waiting()
     buf = pool.from_bytes(b"x" * size)
     codec.feed(buf)
     taken = codec.chain.peek(size)
@@ -91,7 +94,7 @@ def test_room_behind_a_frozen_piece_is_still_written(pool):
 
 
 def test_large_reads_between_small_ones_stay_where_they_are(make_pool):
-    pool, codec, data = make_pool(slab_size=SLAB), Waiting(), b""
+    pool, codec, data = make_pool(slab_size=SMALL_SLAB), Waiting(), b""
     for size in (1, 3000, 1, 1, 2000, 1, 1, 1, 900, 5):
         data += bytes([size % 251]) * size
         codec.feed(pool.from_bytes(data[-size:]))
@@ -101,7 +104,7 @@ def test_large_reads_between_small_ones_stay_where_they_are(make_pool):
 
 
 def test_rest_at_the_limit_still_moves(make_pool):
-    pool, codec = make_pool(slab_size=SLAB, max_bytes=SLAB), Waiting()
+    pool, codec = make_pool(slab_size=SMALL_SLAB, max_bytes=SMALL_SLAB), Waiting()
     buf = pool.from_bytes(b"rest")
     held = exhaust(pool)
     codec.feed(buf)
