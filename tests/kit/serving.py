@@ -1,4 +1,7 @@
-"""A program that calls serve(), as a process of its own: started, talked to, told to stop, and its log read."""
+"""Owns a program that calls serve(), as a process of its own: started, talked to, told to stop, and its log read.
+
+It knows nothing of the workers' insides. Called by the tests of workers.
+"""
 
 import contextlib
 import os

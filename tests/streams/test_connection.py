@@ -10,12 +10,13 @@ import socket
 import warnings
 
 import pytest
+from kit.faults import reset_at_close
 from kit.pairs import closed, collect_errors, on, on_ends, pair, turns
 from kit.wires import (
     BLOCK,
     CLIENT_TLS,
-    LOOPS,
     OURS,
+    PLAIN_LOOPS,
     SERVER_TLS,
     eventually,
 )
@@ -24,7 +25,6 @@ import poolio
 
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 BOTH_STREAMS = pytest.mark.parametrize("streams", (asyncio, poolio), ids=("asyncio", "poolio"))
-PLAIN_LOOPS = tuple(name for name in LOOPS if name not in ("poolio-on-asyncio", "poolio-on-uvloop"))
 
 
 async def echo_line(reader, writer):
@@ -158,7 +158,7 @@ async def test_nobody_listens_open_connection_raises(streams):
 @on_ends
 async def test_peer_resets_reads_raise_its_error(streams):
     async with pair(streams) as ((_, writer), (reader, _)):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        reset_at_close(writer.get_extra_info("socket"))
         waiting = asyncio.create_task(reader.readexactly(5))
         await turns()
         writer.transport.abort()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from kit.pairs import closed, on, pair, turns
+from kit.pairs import Recording, RoomRecorder, closed, on, pair, turns
 from kit.wires import (
     BLOCK,
     LOOPS,
@@ -18,48 +18,28 @@ import poolio
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 
 
-class Keeper:
-    """What it is called with, in order."""
-
-    def __init__(self):
-        self.calls, self.received = [], bytearray()
-        self.ended = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.calls.append("made")
+class TypeRecording(Recording):
+    """Its `calls` have the types of what was received, too."""
 
     def data_received(self, data):
-        self.received += data
+        super().data_received(data)
         self.calls.append(type(data))
 
-    def eof_received(self):
-        self.calls.append("eof")
 
-    def connection_lost(self, exc):
-        self.calls.append("lost")
-        self.ended.set_result(exc)
-
-
-class PlainKeeper(Keeper, asyncio.Protocol):
+class TypeRecorder(TypeRecording, asyncio.Protocol):
     pass
 
 
-class PooledKeeper(Keeper, poolio.Protocol):
+class PooledTypeRecorder(TypeRecording, poolio.Protocol):
     pass
 
 
-class RoomKeeper(Keeper, asyncio.BufferedProtocol):
-    def get_buffer(self, sizehint):
-        self.room = bytearray(7)
-        return self.room
-
-    def buffer_updated(self, count):
-        self.data_received(self.room[:count])
+class RoomTypeRecorder(TypeRecording, RoomRecorder):
+    room_bytes = 7
 
 
 every_keeper = pytest.mark.parametrize("kind, form", (
-    (PlainKeeper, bytes), (PooledKeeper, poolio.Buffer), (RoomKeeper, bytearray)),
+    (TypeRecorder, bytes), (PooledTypeRecorder, poolio.Buffer), (RoomTypeRecorder, bytearray)),
     ids=("Protocol", "poolio", "Buffered"))
 
 
@@ -107,7 +87,7 @@ async def test_hand_over_reader_and_writer_are_dropped_the_connection_lives_on(s
     keepers = []
 
     async def handler(reader, writer):
-        keepers.append(PooledKeeper())
+        keepers.append(PooledTypeRecorder())
         writer.hand_over(keepers[-1])
 
     server = await net().create_server(lambda: poolio.StreamProtocol(handler), "127.0.0.1", 0)
@@ -116,7 +96,7 @@ async def test_hand_over_reader_and_writer_are_dropped_the_connection_lives_on(s
     await eventually(lambda: keepers)
     talker, listener = writer.transport, keepers[0]
     if side == "client":
-        keepers.append(PooledKeeper())
+        keepers.append(PooledTypeRecorder())
         writer.hand_over(keepers[1])
         talker, listener = keepers[0].transport, keepers[1]
         del reader, writer, protocol
@@ -139,7 +119,7 @@ async def test_hand_over_while_a_task_waits_to_read_is_refused():
         task = asyncio.create_task(reader.read(5))
         await turns()
         with pytest.raises(RuntimeError, match="a task waits"):
-            writer.hand_over(PlainKeeper())
+            writer.hand_over(TypeRecorder())
         client_writer.write(b"abc")
         assert await task == b"abc"
 
@@ -149,12 +129,12 @@ async def test_hand_over_after_the_connection_was_lost_raises():
     async with pair(waits=False) as (_, (_, writer)):
         await closed(writer)
         with pytest.raises(ConnectionResetError):
-            writer.hand_over(PlainKeeper())
+            writer.hand_over(TypeRecorder())
 
 
 @on(*LOOPS)
 async def test_hand_over_protocol_fails_the_connection_is_aborted():
-    class Failing(PlainKeeper):
+    class Failing(TypeRecorder):
         def connection_made(self, transport):
             raise ZeroDivisionError
 
@@ -171,7 +151,7 @@ async def test_hand_over_who_waits_for_the_end_is_told_when_it_comes():
     async with pair(waits=False) as ((_, client_writer), (_, writer)):
         waiting = asyncio.create_task(writer.wait_closed())
         await turns()
-        keeper = PlainKeeper()
+        keeper = TypeRecorder()
         writer.hand_over(keeper)
         client_writer.close()
         await keeper.ended

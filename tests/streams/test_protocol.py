@@ -7,6 +7,7 @@ import pytest
 from kit.pairs import closed, on
 from kit.wires import (
     LOOPS,
+    PLAIN_LOOPS,
     WIRES,
     Checker,
     listening,
@@ -17,7 +18,6 @@ from kit.wires import closed as checkers_closed
 import poolio
 
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
-PLAIN_LOOPS = tuple(name for name in LOOPS if name not in ("poolio-on-asyncio", "poolio-on-uvloop"))
 
 
 def test_protocol_made_without_a_running_loop_raises():

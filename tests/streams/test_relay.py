@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import socket
 
 import pytest
+from kit.faults import reset_at_close
 from kit.pairs import on, pair, turns
 from kit.wires import (
     BLOCK,
@@ -82,7 +82,7 @@ async def test_relay_source_is_reset_raises_and_sends_no_end():
         task = asyncio.create_task(poolio.relay(inner[0], outer[1]))
         writer.write(b"part")
         assert await far_reader.readexactly(4) == b"part"
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        reset_at_close(writer.get_extra_info("socket"))
         writer.transport.abort()
         with pytest.raises(ConnectionResetError):
             await task

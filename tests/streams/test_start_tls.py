@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
-import struct
 
 import pytest
+from kit.faults import reset_at_close
 from kit.pairs import closed, collect_errors, on, pair, turns
 from kit.wires import (
     BLOCK,
@@ -118,8 +117,7 @@ async def test_start_tls_peer_goes_during_the_handshake_it_raises_and_all_is_clo
         upgrading = asyncio.create_task(writer.start_tls(SERVER_TLS))
         await turns()
         if ending == "reset":
-            sock = client_writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(client_writer.get_extra_info("socket"))
         client_writer.close()
         with pytest.raises(OSError):
             await asyncio.wait_for(upgrading, 5)

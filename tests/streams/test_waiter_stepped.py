@@ -5,11 +5,10 @@ import contextvars
 import sys
 
 import pytest
-from kit.pairs import on, on_ends, pair, turns
+from kit.pairs import on, on_ends, pair, turns, variable
 from kit.wires import LOOPS, OURS, eventually, run
 
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
-variable = contextvars.ContextVar("variable", default="unset")
 
 
 @on_ends

@@ -5,11 +5,9 @@ Where asyncio promises the same, asyncio's own transport runs the same test: the
 
 import asyncio
 import contextlib
-import contextvars
 import errno
 import gc
 import logging
-import os
 import socket
 import warnings
 
@@ -24,18 +22,11 @@ from kit.endpoints import (
     own_endpoints,
     plain,
 )
-from kit.pairs import turns
+from kit.faults import descriptors
+from kit.pairs import turns, variable
 from kit.wires import OURS, net, run
 
 import poolio
-
-variable = contextvars.ContextVar("variable", default="unset")
-
-
-def open_descriptors():
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
 
 # --- what it is, and how it is made -----------------------------------------------------------------------------
 
@@ -234,12 +225,14 @@ def test_loop_closed_with_endpoints_open_closes_them(loop_name, make_pool):
 async def test_descriptors_are_given_back(loop_name):
     async with endpoint(local_addr=(HOSTS["ipv4"], 0)):
         pass
-    before = open_descriptors()
+    gc.collect()
+    before = descriptors()
     for _ in range(20):
         async with endpoint(local_addr=(HOSTS["ipv4"], 0)) as (transport, _, _):
             transport.get_extra_info("socket")
     await turns()
-    assert open_descriptors() == before
+    gc.collect()
+    assert descriptors() == before
 
 
 # --- contexts -----------------------------------------------------------------------------------------------------

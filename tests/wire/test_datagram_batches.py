@@ -6,6 +6,7 @@ import gc
 import socket
 
 import pytest
+from kit.echoes import BatchEcho
 from kit.endpoints import (
     LONGEST,
     Batches,
@@ -235,11 +236,7 @@ async def test_close_inside_datagrams_received_no_more_batches(loop_name):
 async def test_received_buffers_are_sent_on_without_a_copy(loop_name, make_pool):
     pool = make_pool()
 
-    class Echo(Batches):
-        def datagrams_received(self, batch):
-            self.transport.sendmany(batch)
-
-    async with endpoint(batches_into(pool, Echo)) as (transport, _, address):
+    async with endpoint(batches_into(pool, BatchEcho)) as (transport, _, address):
         with plain() as peer:
             for number in range(100):
                 peer.sendto(message(number, number), address)

@@ -4,6 +4,7 @@ Where asyncio promises the same, asyncio's own transport runs the same test: the
 """
 
 import pytest
+from kit.echoes import DatagramEcho
 from kit.endpoints import (
     Batches,
     Recorder,
@@ -121,11 +122,7 @@ async def test_set_protocol_switches_between_kinds(loop_name, make_pool):
 
 @every_endpoint
 async def test_reply_inside_datagram_received_is_sent(loop_name):
-    class Echo(Recorder):
-        def datagram_received(self, data, address):
-            self.transport.sendto(data, address)
-
-    async with endpoint(Echo) as (_, _, address):
+    async with endpoint(DatagramEcho) as (_, _, address):
         with plain() as peer:
             expected = send_numbered(peer, address, 50)
             assert await datagrams(peer, 50) == expected

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 
 import pytest
-from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, own_transports
+from kit.echoes import RecordingEcho
+from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, on_pool, own_transports
 from kit.wires import BLOCK, OURS, eventually, run
 
 import poolio
@@ -19,20 +20,11 @@ def test_pool_at_its_limit_reading_waits_for_memory(loop_name, make_pool):
         kept = []
 
         class Keeping(PooledRecorder):
-            def __init__(self):
-                super().__init__()
-                self.pool = pool
-
             def data_received(self, buf):
                 kept.append(buf)
 
-        class Reading(PooledRecorder):
-            def __init__(self):
-                super().__init__()
-                self.pool = pool
-
-        keeping, keeping_peer = await linked(Keeping)
-        reading, peer = await linked(Reading)
+        keeping, keeping_peer = await linked(on_pool(pool, Keeping))
+        reading, peer = await linked(on_pool(pool))
         with keeping_peer, peer:
             keeping_peer.sendall(BLOCK[:4096])
             await eventually(lambda: sum(map(len, kept)) > 3072)
@@ -55,13 +47,8 @@ def test_set_protocol_while_waiting_for_memory_reads_with_the_other_pool(loop_na
     pool = make_pool(slab_size=4096, max_bytes=4096)
 
     async def main():
-        class Reading(PooledRecorder):
-            def __init__(self):
-                super().__init__()
-                self.pool = pool
-
         held = [pool.alloc_unsafe(1000) for _ in range(4)]
-        protocol, peer = await linked(Reading)
+        protocol, peer = await linked(on_pool(pool))
         with peer:
             peer.sendall(b"waits")
             await eventually(lambda: "read=idle" in repr(protocol.transport))
@@ -84,16 +71,8 @@ def test_pool_held_by_unread_answers_the_one_with_most_is_closed(loop_name, make
     async def main():
         handled = collect_errors()
 
-        class Echoing(PooledRecorder):
-            def __init__(self):
-                super().__init__()
-                self.pool = pool
-
-            def data_received(self, buf):
-                self.write(buf)
-
         loop = asyncio.get_running_loop()
-        pairs = [await linked(Echoing) for _ in range(3)]
+        pairs = [await linked(on_pool(pool, RecordingEcho)) for _ in range(3)]
 
         def send_all(peer):
             peer.settimeout(0.5)

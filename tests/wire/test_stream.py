@@ -14,6 +14,7 @@ from kit.pairs import (
     Recorder,
     every_transport,
     linked,
+    listed_in,
     own_transports,
     received_by,
 )
@@ -45,7 +46,7 @@ def test_extra_info_names_both_ends_also_afterwards(loop_name, host):
         except OSError:
             pytest.skip(f"no address {host} on this machine")
         made = []
-        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], sock=listener)
+        server = await net().create_server(listed_in(made), sock=listener)
         transport, client = await net().create_connection(Recorder, *listener.getsockname()[:2])
         await eventually(lambda: made and made[0].calls == ["made"])
         accepted = made[0].transport
@@ -73,7 +74,7 @@ def test_unix_extra_info_is_the_paths(loop_name, tmp_path):
     async def main():
         made = []
         path = str(tmp_path / "socket")
-        server = await net().create_unix_server(lambda: made.append(Recorder()) or made[-1], path)
+        server = await net().create_unix_server(listed_in(made), path)
         transport, client = await net().create_unix_connection(Recorder, path)
         await eventually(lambda: made and made[0].calls == ["made"])
         assert transport.get_extra_info("peername") == path
@@ -91,7 +92,7 @@ def test_unix_extra_info_is_the_paths(loop_name, tmp_path):
 def test_extra_info_socket_first_asked_afterwards_is_the_default(loop_name):
     async def main():
         made = []
-        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0)
+        server = await net().create_server(listed_in(made), "127.0.0.1", 0)
         socket.create_connection(server.sockets[0].getsockname()).close()
         await eventually(lambda: made)
         assert await made[0].ended is None

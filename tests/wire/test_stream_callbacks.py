@@ -3,16 +3,21 @@
 Where asyncio promises the same, asyncio's own transport runs the same test: then the test is right about asyncio.
 """
 
-import contextvars
 import gc
 import socket
 
 import pytest
-from kit.pairs import PooledRecorder, Recorder, collect_errors, every_transport, linked, own_transports, received_by
+from kit.pairs import (
+    PooledRecorder,
+    Recorder,
+    collect_errors,
+    every_transport,
+    linked,
+    own_transports,
+    received_by,
+    variable,
+)
 from kit.wires import BLOCK, eventually, net, run
-
-variable = contextvars.ContextVar("variable", default="unset")
-
 
 # --- failing callbacks ----------------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ Where asyncio promises the same, asyncio's own transport runs the same test: the
 import asyncio
 import gc
 import os
-import socket
 
 import pytest
+from kit.faults import reset
 from kit.pairs import (
     PooledRecorder,
     Recorder,
+    RoomRecorder,
     collect_errors,
     every_transport,
     linked,
@@ -65,26 +66,8 @@ def test_plain_protocol_leaves_nothing_to_alloc(loop_name):
 
 @every_transport
 def test_buffered_protocol_brings_its_own_room(loop_name):
-    class Buffered(asyncio.BufferedProtocol):
-        def __init__(self):
-            self.room = bytearray(1000)
-            self.received = bytearray()
-            self.ended = asyncio.get_running_loop().create_future()
-
-        def connection_made(self, transport):
-            self.transport = transport
-
-        def get_buffer(self, sizehint):
-            return self.room
-
-        def buffer_updated(self, count):
-            self.received += self.room[:count]
-
-        def connection_lost(self, exc):
-            self.ended.set_result(exc)
-
     async def main():
-        protocol, peer = await linked(Buffered)
+        protocol, peer = await linked(RoomRecorder)
         with peer:
             peer.sendall(BLOCK[:30_000])
             await eventually(lambda: len(protocol.received) == 30_000)
@@ -145,8 +128,7 @@ def test_paused_peer_resets_costs_no_turns(loop_name):
     async def main():
         protocol, peer = await linked()
         protocol.transport.pause_reading()
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        peer.close()
+        reset(peer)
         await asyncio.sleep(0.01)
         before = os.times()
         await asyncio.sleep(0.2)
@@ -159,23 +141,13 @@ def test_paused_peer_resets_costs_no_turns(loop_name):
 
 @every_transport
 def test_set_protocol_switches_between_kinds(loop_name):
-    class Buffered(asyncio.BufferedProtocol):
-        def __init__(self):
-            self.room, self.received = bytearray(10), b""
-
-        def get_buffer(self, sizehint):
-            return self.room
-
-        def buffer_updated(self, count):
-            self.received += self.room[:count]
-
     async def main():
         protocol, peer = await linked()
         transport = protocol.transport
         with peer:
             peer.sendall(b"one")
             await eventually(lambda: protocol.received == b"one")
-            buffered = Buffered()
+            buffered = RoomRecorder()
             transport.set_protocol(buffered)
             assert transport.get_protocol() is buffered
             peer.sendall(b"two")
