@@ -3,6 +3,7 @@
 import gc
 
 import pytest
+from kit.memory import assert_empty
 
 import poolio
 
@@ -22,11 +23,7 @@ def make_pool():
         return pools[-1]
 
     yield make
-    gc.collect()
-    for pool in pools:
-        pool.check()
-        figures = pool.statistics()
-        assert (figures.live_bytes, figures.live_buffers) == (0, 0)
+    assert_empty(*pools)
 
 
 @pytest.fixture(params=("never", "on_alloc", "on_release"))

@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 from kit.faults import FRAME, KINDS, WHOLE, Watch, descriptors, factory_of, half_close, peer_reads, read_to_the_end
-from kit.pairs import Recorder, linked, on, pair, turns
+from kit.pairs import RoomRecorder, linked, on, own_transports, pair, turns
 from kit.wires import BLOCK, LOOPS, OURS, OWN_TRANSPORTS, _own_transports, eventually, net, run
 
 import poolio
@@ -22,15 +22,6 @@ class OddOne(BaseException):
     """Neither an Exception nor one of the two that leave the loop."""
 
 
-class RoomKeeper(Recorder, asyncio.BufferedProtocol):
-    def get_buffer(self, sizehint):
-        self.room = bytearray(4096)
-        return self.room
-
-    def buffer_updated(self, count):
-        self.received += self.room[:count]
-
-
 # (the kind of protocol, the callback): each way in which a transport calls its protocol
 CALLBACKS = (
     ("bytes", "data_received"), ("pooled", "data_received"), ("framed", "frames_received"), ("framed", "data_received"),
@@ -38,12 +29,11 @@ CALLBACKS = (
     ("framed", "eof_received"), ("pooled", "connection_lost"), ("pooled", "connection_made"),
 )
 every_callback = pytest.mark.parametrize("kind, method", CALLBACKS, ids=map("-".join, CALLBACKS))
-own_loops = pytest.mark.parametrize("loop_name", OURS)
 
 
 def acting(kind, method, action):
     """A factory of protocols whose method does its work, and then, on the one that is `chosen`, the action."""
-    base = RoomKeeper if kind == "room" else KINDS[kind]
+    base = RoomRecorder if kind == "room" else KINDS[kind]
     work = getattr(base, method)
 
     def act(self, *arguments):
@@ -90,7 +80,7 @@ async def in_one_batch(factory, made, method, chosen=1):
 
 @pytest.mark.parametrize("kind_of_error", (ZeroDivisionError, OddOne, asyncio.CancelledError, MemoryError, OSError))
 @every_callback
-@own_loops
+@own_transports
 def test_callback_raises_that_connection_only_ends(loop_name, kind, method, kind_of_error):
     async def main():
         watch = Watch()
@@ -219,7 +209,7 @@ async def on_its_transports(loop_name, main):
 
 @pytest.mark.parametrize("ending", ("close", "abort"))
 @every_callback
-@own_loops
+@own_transports
 def test_connection_ended_in_its_callback_no_other_is(loop_name, kind, method, ending):
     """What was written before in the same callback arrives."""
     async def main():
@@ -247,7 +237,7 @@ def test_connection_ended_in_its_callback_no_other_is(loop_name, kind, method, e
 
 @pytest.mark.parametrize("ending", ("close", "abort"))
 @pytest.mark.parametrize("method", ("pause_writing", "resume_writing"))
-@own_loops
+@own_transports
 def test_connection_ended_in_a_flow_control_callback(loop_name, method, ending):
     async def main():
         watch = Watch()
@@ -311,7 +301,7 @@ async def test_server_closed_in_a_callback_of_its_connection(loop_name, method):
     await watch.over(made)
 
 
-@own_loops
+@own_transports
 def test_loop_closed_with_connections_in_every_state_nothing_is_left(loop_name, make_pool):
     """Reading, paused, with a queue, closing with a queue, short of memory: each peer sees an end."""
     pool = make_pool(slab_size=4096, max_bytes=4096)

@@ -10,6 +10,7 @@ import hashlib
 import socket
 
 import pytest
+from kit.echoes import Echo
 from kit.faults import KINDS
 from kit.link import Link, why_not
 from kit.pairs import closed, on, turns
@@ -55,10 +56,6 @@ async def over(link, factory, client_factory):
 @every_link
 @on(*OURS[:2])
 async def test_link_echo_every_byte_comes_back_in_order(kind, loop_name):
-    class Echo(KINDS["pooled"]):
-        def data_received(self, buf):
-            self.write(buf)
-
     with Link(**LINKS[kind]) as link:
         async with over(link, Echo, KINDS["pooled"]) as client:
             client.transport.write(BLOCK[:SIZE])

@@ -15,10 +15,11 @@ import socket
 import sys
 
 import pytest
+from kit.echoes import CopyingEcho, FramedEcho, PiecesEcho, PlainEcho, RecordingEcho
 from kit.endpoints import Batches, endpoint
 from kit.endpoints import Recorder as DatagramRecorder
 from kit.faults import CODEC, FRAME, WHOLE, Watch, descriptors, factory_of, half_close
-from kit.pairs import PooledRecorder, linked, on, turns
+from kit.pairs import PooledRecorder, linked, on, on_pool, turns
 from kit.wires import BLOCK, OURS, eventually, net, run
 
 import poolio
@@ -130,63 +131,6 @@ async def send(peer, data):
     peer.setblocking(False)
     with contextlib.suppress(ConnectionError):
         await asyncio.get_running_loop().sock_sendall(peer, data)
-
-
-class Echo(PooledRecorder):
-    def data_received(self, buf):
-        self.write(buf)
-
-
-class CopyingEcho(PooledRecorder):
-    """Writes what may change: it has to be copied where it can't be sent."""
-
-    def data_received(self, buf):
-        self.write(bytearray(buf))
-
-
-class PiecesEcho(PooledRecorder):
-    def data_received(self, buf):
-        third = len(buf) // 3
-        self.writelines([buf[:third], bytes(buf[third:2 * third]), buf[2 * third:]])
-
-
-class PlainEcho(asyncio.Protocol):
-    def __init__(self):
-        self.ended = asyncio.get_running_loop().create_future()
-        self.calls = []
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.calls.append("made")
-
-    def data_received(self, data):
-        self.transport.write(data)
-
-    def connection_lost(self, exc):
-        self.calls.append("lost")
-        self.ended.set_result(exc)
-
-
-class FramedEcho(poolio.FramedProtocol):
-    codec = CODEC
-
-    def __init__(self):
-        super().__init__()
-        self.ended = asyncio.get_running_loop().create_future()
-        self.calls = []
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.calls.append("made")
-
-    def frames_received(self, frames):
-        for frame in frames:
-            self.write_frame(frame)
-
-    def connection_lost(self, exc):
-        super().connection_lost(exc)
-        self.calls.append("lost")
-        self.ended.set_result(exc)
 
 
 async def echoed(factory, fail):
@@ -366,27 +310,19 @@ class Fail:
 
 
 SCENARIOS = {
-    "pooled echo": lambda pool, fail: echoed(pooled(Echo, pool), fail),
-    "copying echo": lambda pool, fail: echoed(pooled(CopyingEcho, pool), fail),
-    "echo in pieces": lambda pool, fail: echoed(pooled(PiecesEcho, pool), fail),
-    "framed echo": lambda pool, fail: echoed(pooled(FramedEcho, pool), fail),
+    "pooled echo": lambda pool, fail: echoed(on_pool(pool, RecordingEcho), fail),
+    "copying echo": lambda pool, fail: echoed(on_pool(pool, CopyingEcho), fail),
+    "echo in pieces": lambda pool, fail: echoed(on_pool(pool, PiecesEcho), fail),
+    "framed echo": lambda pool, fail: echoed(on_pool(pool, FramedEcho), fail),
     "plain echo": lambda pool, fail: echoed(PlainEcho, fail),
     "bytes written": lambda pool, fail: written([BLOCK[:3_000_000], BLOCK[:100_000], BLOCK[:50]], fail),
     "what may change written": lambda pool, fail: written([bytearray(BLOCK), bytearray(b"end")], fail),
     "lines written": lambda pool, fail: written([BLOCK[:100], bytearray(BLOCK[:99]), BLOCK[:90]], fail, lines=True),
     "streams": lambda pool, fail: streamed(pool, fail),
-    "datagrams in batches": lambda pool, fail: datagrams_received(pooled(Batches, pool), fail),
+    "datagrams in batches": lambda pool, fail: datagrams_received(on_pool(pool, Batches), fail),
     "datagrams one by one": lambda pool, fail: datagrams_received(DatagramRecorder, fail),
     "datagrams queued": lambda pool, fail: datagrams_sent(fail),
 }
-
-
-def pooled(kind, pool):
-    def make():
-        protocol = kind()
-        protocol.pool = pool
-        return protocol
-    return make
 
 
 @with_faults
@@ -472,7 +408,7 @@ async def test_object_fails_while_accepting_that_connection_only_is_lost(loop_na
     watch = Watch()
     loop = asyncio.get_running_loop()
     reactor = reactor_of(loop)
-    server = await net().create_server(Echo, "127.0.0.1", 0)
+    server = await net().create_server(RecordingEcho, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
 
     async def is_served(client):

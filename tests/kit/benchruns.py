@@ -1,4 +1,4 @@
-"""Runs of the benchmark that nobody has measured, for the tests of what is made of runs."""
+"""Owns runs of the benchmark that nobody has measured. Called by project/test_bench_*.py."""
 
 import pathlib
 import sys

@@ -1,7 +1,8 @@
-"""Datagram endpoints and the plain sockets they talk to, and protocols that keep what they are given.
+"""Owns datagram endpoints, the plain sockets they talk to, and protocols that keep what they are given.
 
 A kind is a family of sockets: ipv4 and ipv6 on loopback, and unix, which the kernel names itself (abstract, so no path
 is left behind). Plain sockets do not block; datagrams are slices of BLOCK, so that each is known by its number.
+Called by the tests of datagrams in wire, faults and security.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import socket
 import pytest
 
 import poolio
-from kit.pairs import on
+from kit.pairs import on, on_pool
 from kit.wires import BLOCK, OURS, net
 
 HOSTS = {"ipv4": "127.0.0.1", "ipv6": "::1"}
@@ -98,11 +99,8 @@ class Batches(Recording, poolio.DatagramProtocol):
 
 
 def batches_into(pool, factory=Batches):
-    def make():
-        protocol = factory()
-        protocol.pool = pool
-        return protocol
-    return make
+    """Makes protocols that receive into this pool."""
+    return on_pool(pool, factory)
 
 
 def plain(kind="ipv4", peer=None):
@@ -172,3 +170,10 @@ def trains(sock, size):
 
 def cut(data, size):
     return [data[start:start + size] for start in range(0, len(data), size)]
+
+
+def send_numbered(sender, address, count=10):
+    """Send the numbers from 0 as datagrams; returns what they are."""
+    for number in range(count):
+        sender.sendto(b"%d" % number, address)
+    return [b"%d" % number for number in range(count)]

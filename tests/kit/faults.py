@@ -1,7 +1,8 @@
-"""What a peer can do to a connection, as functions of its plain socket; and protocols of each kind that note what they
-are told, for the tests of faults.
+"""Owns what a peer can do to a connection, as functions of its plain socket, and protocols of each kind that note
+what they are told.
 
 A kind is how a protocol takes its data: `bytes`, Buffers (pooled) or frames. `received` is always what came, in order.
+Called by the tests of faults; those of streams, wire and loops call the functions of sockets and descriptors().
 """
 
 import asyncio
@@ -102,9 +103,13 @@ def factory_of(kind, pool, **attributes):
     return make
 
 
+def reset_at_close(sock):
+    """When the socket is closed, its peer gets RST instead of FIN, whatever is on the way."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def reset(peer):
-    """RST instead of FIN, whatever is on the way."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(peer)
     peer.close()
 
 
@@ -126,6 +131,7 @@ async def peer_reads(peer):
 
 
 def descriptors():
+    """How many descriptors this process has open, with the one that is open to count them."""
     return len(os.listdir("/proc/self/fd"))
 
 

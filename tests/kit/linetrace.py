@@ -1,4 +1,6 @@
-"""Which lines of poolio's Cython are code, and where a traced frame stands: a plugin of coverage.py (`make coverage`).
+"""Owns which lines of poolio's Cython are code, and where a traced frame stands: a plugin of coverage.py.
+
+Called by `make coverage`, and named in pyproject.toml.
 
 Cython's own plugin reads the lines from one .c file, so inline functions of a .pxd are known by who was read last; it
 finds sources in the current folder, which tests change; and it runs Python at each call, where compiled code relies on

@@ -1,10 +1,11 @@
-"""A link between two network namespaces that loses, delays, reorders and duplicates real packets.
+"""Owns a link between two network namespaces that loses, delays, reorders and duplicates real packets.
 
 Each side is a namespace with a tun device; what the kernel sends into one is read here and written into the other, or
 not, as a seeded random generator says. So the kernel's own TCP retransmits, on any machine with /dev/net/tun, also
 where the netem module is missing. Sockets are made in a namespace, and are used anywhere.
 
-Needs root. Namespaces and devices end with the last socket and descriptor that holds them.
+Needs root. Namespaces and devices end with the last socket and descriptor that holds them. Called by
+faults/test_link.py.
 """
 
 import ctypes

@@ -1,6 +1,22 @@
-"""Looking at memory from outside a pool: by address, whoever it belongs to now."""
+"""Owns looks at memory from outside a pool: by address, whoever it belongs to now; and the sizes of slabs that
+tests use. Called by conftest and by the tests of memory, framing, protocols and wire.
+"""
 
 import ctypes
+import gc
+
+SLAB = 262_144              # a pool's default
+LARGEST_CLASS = 16 * SLAB
+SMALL_SLAB = 4096           # the least that a pool takes
+
+
+def assert_empty(*pools):
+    """Nothing of these pools is held any more, and their accounting adds up."""
+    gc.collect()
+    for pool in pools:
+        pool.check()
+        figures = pool.statistics()
+        assert (figures.live_bytes, figures.live_buffers) == (0, 0)
 
 
 def dirty(pool, size):

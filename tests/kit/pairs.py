@@ -1,11 +1,14 @@
-"""Two connected ends: streams, poolio's or asyncio's, or a protocol that notes what it is told and the plain socket of
-its peer; and decorators that run an async test on the loops of wires.
+"""Owns two connected ends: pair() of streams, linked() for a protocol and the plain socket of its peer. Owns the
+protocols that record what they are told, and the decorators that run an async test on the loops of wires.
 
 What asyncio promises too runs over ENDS: asyncio's own streams run the same test, so the test is right about asyncio.
+It knows nothing of datagrams (endpoints) and of faults (faults). Called by the tests of streams, wire,
+loops, protocols, faults and security.
 """
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import socket
 
@@ -18,7 +21,12 @@ LIMIT = 65536
 # (whose streams, which loop): poolio's on every loop's own transports and on poolio's
 ENDS = [("asyncio", name) for name in ("asyncio", "uvloop", "poolio") if name in LOOPS]
 ENDS += [("poolio", name) for name in LOOPS]
+# For tests of the context that a callback runs in.
+variable = contextvars.ContextVar("variable", default="unset")
+# Each loop with poolio's own transports; those loops and asyncio's; and for tests that are not run over loops.
 own_transports = pytest.mark.parametrize("loop_name", OURS)
+every_transport = pytest.mark.parametrize("loop_name", ("asyncio", *OURS))
+needs_own_transports = pytest.mark.skipif(not OURS, reason="poolio's own transports need epoll")
 
 
 def on(*loop_names):
@@ -97,8 +105,8 @@ async def closed(writer):
         await writer.wait_closed()
 
 
-class Recorder(asyncio.Protocol):
-    """Keeps what it is told: `calls`, the bytes in `received`; `ended` is done at connection_lost()."""
+class Recording:
+    """Keeps what a protocol is told: `calls`, the bytes in `received`; `ended` is done at connection_lost()."""
 
     def __init__(self):
         self.calls = []
@@ -126,9 +134,43 @@ class Recorder(asyncio.Protocol):
         self.ended.set_result(exc)
 
 
+class Recorder(Recording, asyncio.Protocol):
+    """What asyncio.Protocol is told: it receives bytes."""
+
+
 class PooledRecorder(Recorder, poolio.Protocol):
     def connection_made(self, transport):
         Recorder.connection_made(self, transport)
+
+
+class RoomRecorder(Recording, asyncio.BufferedProtocol):
+    """What a BufferedProtocol is told, which brings a room of its own for each read."""
+
+    room_bytes = 1000
+
+    def get_buffer(self, sizehint):
+        self.room = bytearray(self.room_bytes)
+        return self.room
+
+    def buffer_updated(self, count):
+        self.data_received(self.room[:count])
+
+
+def on_pool(pool, factory=PooledRecorder):
+    """Makes protocols that use this pool."""
+    def make():
+        protocol = factory()
+        protocol.pool = pool
+        return protocol
+    return make
+
+
+def listed_in(made, factory=Recorder):
+    """Makes protocols and appends each to the list `made`."""
+    def make():
+        made.append(factory())
+        return made[-1]
+    return make
 
 
 async def linked(factory=Recorder, **options):

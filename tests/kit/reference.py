@@ -1,6 +1,7 @@
-"""What a frame is, once more in plain Python, from the documented rules alone: to compare the codecs with.
+"""Owns what a frame is, once more in plain Python, from the documented rules alone: to compare the codecs with.
 
 A rule is given the whole stream and returns what must come out of it, however it was cut into reads.
+Called by splits, the tests of framing, the fuzzer and the soak.
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
-"""A pytest plugin for debug interpreters: runs each test several times and fails the run if references grow each time.
+"""Owns a pytest plugin for debug interpreters: it runs each test several times and fails if references grow each time.
 
 As the interpreter's own `regrtest -R 3:3` does it: the first runs fill caches and are not counted; a test leaks if the
-count of all references grew in each of the others. Use: PYTHONPATH=tests python-dbg -m pytest -p refgrowth
+count of all references grew in each of the others.
+
+Called by `make test-references`: PYTHONPATH=tests python-dbg -m pytest -p kit.refgrowth
 """
 
 import array

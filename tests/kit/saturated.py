@@ -1,4 +1,4 @@
-"""A loop that is never idle: connections that answer each other without end."""
+"""Owns a loop that is never idle: connections that answer each other without end. Called by loops/test_loop.py."""
 
 import asyncio
 import socket

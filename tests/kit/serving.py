@@ -1,4 +1,7 @@
-"""A program that calls serve(), as a process of its own: started, talked to, told to stop, and its log read."""
+"""Owns a program that calls serve(), as a process of its own: started, talked to, told to stop, and its log read.
+
+It knows nothing of the workers' insides. Called by the tests of workers.
+"""
 
 import contextlib
 import os
@@ -11,7 +14,12 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+from kit.wires import OURS
+
 SECONDS = 60  # after which a test has failed instead of hanging
+needs_workers = pytest.mark.skipif(not OURS, reason="many workers need Linux, and poolio's own loop needs epoll")
 
 # Answers what it gets, with its process id before it. Programs are this and what is special to a test.
 PROGRAM = """
@@ -32,6 +40,28 @@ class Answer(poolio.Protocol):
 async def app(sock):
     return await poolio.create_server(Answer, sock=sock)
 """
+
+# Apps for serve(), which look at a file: the first ends the next worker at its start, the second keeps it starting.
+DIES_LATER = """
+import pathlib
+async def dies_later(sock):
+    if pathlib.Path(sys.argv[1]).exists():
+        os._exit(3)
+    return await app(sock)
+"""
+
+STARTS_LATER = """
+import pathlib
+async def starts_later(sock):
+    while pathlib.Path(sys.argv[1]).exists():
+        await asyncio.sleep(0.01)
+    return await app(sock)
+"""
+
+
+def serve(workers=2, address="127.0.0.1:0", grace=30, app="app"):
+    """The code that calls poolio.serve() with these, and prints "served" when it is over."""
+    return f'poolio.serve({app}, "{address}", workers={workers}, grace={grace}, on_ready=ready)\nprint("served")\n'
 
 
 class Serving:
@@ -140,3 +170,18 @@ def waiting_on(port):
         if state == listening and int(local.rpartition(":")[2], 16) == port:
             count += int(queues.partition(":")[2], 16)
     return count
+
+
+def is_free(port):
+    """Whether a new listening socket can have the port."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
+def read_all(sock):
+    """All that comes on the socket until its end; it is closed then."""
+    with sock, sock.makefile("rb") as file:
+        return file.read()

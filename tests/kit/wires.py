@@ -1,7 +1,8 @@
-"""The loops and wires that the protocol tests run over, and a client that checks every byte it gets back.
+"""Owns the loops and wires that tests run over, and a client that checks every byte it gets back.
 
 A loop is a name and a factory; a wire listens and connects: TCP, a unix socket, TLS from the start (tls), or TLS
-after start_tls() on a plain connection. Servers and clients are real sockets in one process.
+after start_tls() on a plain connection. Servers and clients are real sockets in one process. It imports nothing of kit.
+Called by pairs, endpoints and nearly all tests that use a loop.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ OWN_TRANSPORTS = ("poolio-on-asyncio", "poolio-on-uvloop")
 OURS = ("poolio", *OWN_TRANSPORTS) if HAS_EPOLL else ()
 if not HAS_EPOLL:
     LOOPS = {name: factory for name, factory in LOOPS.items() if not name.startswith("poolio")}
+# Loops on which the transports are the loop's own, poolio's or not.
+PLAIN_LOOPS = tuple(name for name in LOOPS if name not in OWN_TRANSPORTS)
 WIRES = ("tcp", "unix", "tls", "start_tls")
 BLOCK = os.urandom((8 << 20) + 4096)
 

@@ -10,16 +10,13 @@ import textwrap
 import threading
 
 import pytest
+from kit.echoes import Echo
+from kit.faults import read_to_the_end
 from kit.pairs import Recorder, linked
 from kit.saturated import PingPong, Saturated
 from kit.wires import BLOCK, CLIENT_TLS, SERVER_TLS, eventually
 
 import poolio
-
-
-class Echo(poolio.Protocol):
-    def data_received(self, buf):
-        self.write(buf)
 
 
 def run(main, timeout=60):
@@ -297,7 +294,7 @@ def test_sendfile_sends_the_file_between_writes(tmp_path, fallback):
         transport.write(b"before ")
         with path.open("rb") as file:
             sending = asyncio.ensure_future(loop.sendfile(transport, file))
-            receiving = loop.run_in_executor(None, receive_all, peer)
+            receiving = loop.run_in_executor(None, read_to_the_end, peer)
             assert await sending == len(BLOCK)
         transport.write(b" after")
         transport.close()
@@ -318,13 +315,6 @@ def test_sendfile_sends_the_file_between_writes(tmp_path, fallback):
             return getattr(self._transport, name)
 
     run(main)
-
-
-def receive_all(peer):
-    got = bytearray()
-    while data := peer.recv(1 << 16):
-        got += data
-    return bytes(got)
 
 
 def test_subprocess_and_pipes_stay_the_standard_librarys():

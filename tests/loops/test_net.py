@@ -2,32 +2,21 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 
 import pytest
-from kit.pairs import Recorder, own_transports, received_by
+from kit.echoes import Echo
+from kit.faults import descriptors
+from kit.pairs import Recorder, listed_in, own_transports, received_by
 from kit.wires import BLOCK, CLIENT_TLS, SERVER_TLS, eventually, run
 
 import poolio
 from poolio.wire.reactor import reactor_of
 
 
-class Echo(poolio.Protocol):
-    def data_received(self, buf):
-        self.write(buf)
-
-
 @pytest.fixture
 def made():
     return []
-
-
-def recording(made):
-    def factory():
-        made.append(Recorder())
-        return made[-1]
-    return factory
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +43,7 @@ def address_of(server):
 @own_transports
 def test_create_server_several_hosts_listens_on_each(loop_name, made):
     async def main():
-        server = await poolio.create_server(recording(made), ["127.0.0.1", "127.0.0.2"], 0)
+        server = await poolio.create_server(listed_in(made), ["127.0.0.1", "127.0.0.2"], 0)
         assert sorted(sock.getsockname()[0] for sock in server.sockets) == ["127.0.0.1", "127.0.0.2"]
         assert server.get_loop() is asyncio.get_running_loop()
         for sock in server.sockets:
@@ -71,7 +60,7 @@ def test_create_server_several_hosts_listens_on_each(loop_name, made):
 @own_transports
 def test_create_server_start_serving_false_waits(loop_name, made):
     async def main():
-        server = await poolio.create_server(recording(made), "127.0.0.1", 0, start_serving=False)
+        server = await poolio.create_server(listed_in(made), "127.0.0.1", 0, start_serving=False)
         assert not server.is_serving()
         with pytest.raises(ConnectionRefusedError):
             await poolio.create_connection(Recorder, *address_of(server))
@@ -89,10 +78,10 @@ def test_create_server_start_serving_false_waits(loop_name, made):
 @own_transports
 def test_create_server_reuse_port_lets_two_listen(loop_name, made):
     async def main():
-        first = await poolio.create_server(recording(made), "127.0.0.1", 0, reuse_port=True)
-        second = await poolio.create_server(recording(made), *address_of(first), reuse_port=True)
+        first = await poolio.create_server(listed_in(made), "127.0.0.1", 0, reuse_port=True)
+        second = await poolio.create_server(listed_in(made), *address_of(first), reuse_port=True)
         with pytest.raises(OSError, match="in use"):
-            await poolio.create_server(recording(made), *address_of(first))
+            await poolio.create_server(listed_in(made), *address_of(first))
         for server in (first, second):
             server.close()
             await server.wait_closed()
@@ -102,7 +91,7 @@ def test_create_server_reuse_port_lets_two_listen(loop_name, made):
 @own_transports
 def test_wait_closed_waits_for_the_connections(loop_name, made):
     async def main():
-        server = await poolio.create_server(recording(made), "127.0.0.1", 0)
+        server = await poolio.create_server(listed_in(made), "127.0.0.1", 0)
         transport, protocol = await poolio.create_connection(Recorder, *address_of(server))
         await eventually(lambda: made and made[0].calls)
         server.close()
@@ -121,7 +110,7 @@ def test_wait_closed_waits_for_the_connections(loop_name, made):
 @pytest.mark.parametrize("method, gets_all", (("close_clients", True), ("abort_clients", False)))
 def test_server_ends_its_clients(loop_name, made, method, gets_all):
     async def main():
-        server = await poolio.create_server(recording(made), "127.0.0.1", 0)
+        server = await poolio.create_server(listed_in(made), "127.0.0.1", 0)
         peers = [socket.create_connection(address_of(server)) for _ in range(3)]
         await eventually(lambda: len(made) == 3 and all(protocol.calls for protocol in made))
         for peer in peers:
@@ -142,7 +131,7 @@ def test_server_ends_its_clients(loop_name, made, method, gets_all):
 @own_transports
 def test_serve_forever_ends_when_cancelled(loop_name, made):
     async def main():
-        async with await poolio.create_server(recording(made), "127.0.0.1", 0) as server:
+        async with await poolio.create_server(listed_in(made), "127.0.0.1", 0) as server:
             serving = asyncio.ensure_future(server.serve_forever())
             await asyncio.sleep(0)
             with pytest.raises(RuntimeError, match="already"):
@@ -162,7 +151,7 @@ def test_serve_forever_ends_when_cancelled(loop_name, made):
 @own_transports
 def test_create_connection_takes_a_socket_and_a_local_address(loop_name, made):
     async def main():
-        server = await poolio.create_server(recording(made), "127.0.0.1", 0)
+        server = await poolio.create_server(listed_in(made), "127.0.0.1", 0)
         sock = socket.create_connection(address_of(server))
         transport, protocol = await poolio.create_connection(Recorder, sock=sock)
         assert transport.get_extra_info("peername") == address_of(server)
@@ -184,7 +173,7 @@ def test_create_connection_takes_a_socket_and_a_local_address(loop_name, made):
 def test_create_connection_happy_eyeballs_takes_the_address_that_answers(loop_name, made, monkeypatch):
     async def main():
         loop = asyncio.get_running_loop()
-        server = await poolio.create_server(recording(made), "127.0.0.1", 0)
+        server = await poolio.create_server(listed_in(made), "127.0.0.1", 0)
         host, port = address_of(server)
         dead = socket.create_server(("127.0.0.1", 0))
         refusing = dead.getsockname()[1]
@@ -216,7 +205,7 @@ def test_create_connection_cancelled_leaves_no_descriptor(loop_name):
             listener.listen(0)
             with socket.create_connection(listener.getsockname()):
                 reactor_of(asyncio.get_running_loop())      # it has a descriptor of its own
-                before = len(os.listdir("/proc/self/fd"))
+                before = descriptors()
                 tasks = [asyncio.ensure_future(poolio.create_connection(Recorder, *listener.getsockname()))
                          for _ in range(5)]
                 await asyncio.sleep(0.05)
@@ -229,7 +218,7 @@ def test_create_connection_cancelled_leaves_no_descriptor(loop_name):
                         await result[1].ended
                 assert any(isinstance(result, asyncio.CancelledError) for result in results)
                 await asyncio.sleep(0.01)
-                assert len(os.listdir("/proc/self/fd")) <= before
+                assert descriptors() <= before
     run(loop_name, main)
 
 
@@ -239,7 +228,7 @@ def test_unix_server_takes_the_place_of_a_stale_socket(loop_name, made, tmp_path
         path = tmp_path / "socket"
         with socket.socket(socket.AF_UNIX) as stale:
             stale.bind(str(path))
-        server = await poolio.create_unix_server(recording(made), path)
+        server = await poolio.create_unix_server(listed_in(made), path)
         transport, protocol = await poolio.create_unix_connection(Recorder, str(path))
         transport.write(b"x")
         await eventually(lambda: made and made[0].received == b"x")

@@ -20,14 +20,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from kit.memory import address_of
+from kit.memory import SMALL_SLAB, address_of
 
 import poolio
 
-SLAB = 4096
-LIMIT = 6 * SLAB
-SIZES = st.one_of(st.integers(0, 40), st.integers(0, SLAB), st.sampled_from(
-    [SLAB // 4 - 1, SLAB // 4, SLAB // 4 + 1, SLAB, 2 * SLAB, 16 * SLAB, 16 * SLAB + 1]))
+LIMIT = 6 * SMALL_SLAB
+SIZES = st.one_of(st.integers(0, 40), st.integers(0, SMALL_SLAB), st.sampled_from(
+    [SMALL_SLAB // 4 - 1, SMALL_SLAB // 4, SMALL_SLAB // 4 + 1, SMALL_SLAB, 2 * SMALL_SLAB,
+     16 * SMALL_SLAB, 16 * SMALL_SLAB + 1]))
 PLACES = st.integers(0, 1 << 20)
 
 
@@ -64,7 +64,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.pool = poolio.Pool(slab_size=SLAB, zeroing=self.zeroing, max_bytes=LIMIT)
+        self.pool = poolio.Pool(slab_size=SMALL_SLAB, zeroing=self.zeroing, max_bytes=LIMIT)
         self.held = []
         self.exhausted = 0
 
@@ -90,7 +90,7 @@ class Machine(RuleBasedStateMachine):
         try:
             buf = getattr(self.pool, kind)(size)
         except poolio.PoolExhausted:
-            assert kind != "alloc_unpooled" and 0 < size <= 16 * SLAB
+            assert kind != "alloc_unpooled" and 0 < size <= 16 * SMALL_SLAB
             assert self.pool.statistics().free_bytes == 0          # all that was free was tried
             self.exhausted += 1
             return self.begin(self.pool.alloc_unpooled(size))
@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         self.pool._trim_idle()
 
     @precondition(lambda self: self.exhausted == 0)
-    @rule(target=buffers, size=st.integers(1, SLAB // 4))
+    @rule(target=buffers, size=st.integers(1, SMALL_SLAB // 4))
     def exhaust(self, size):
         """Allocate until the limit is reached; then all but one are dropped again."""
         taken = []

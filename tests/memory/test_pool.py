@@ -8,13 +8,10 @@ import threading
 import weakref
 
 import pytest
-from kit.memory import dirty
+from kit.memory import LARGEST_CLASS, SLAB, SMALL_SLAB, dirty
 
 import poolio
 
-SLAB = 262144
-LARGEST_CLASS = 16 * SLAB
-SMALL_SLAB = 4096
 NEVER_GIVEN = 1 << 60       # beyond every machine's address space
 
 

@@ -5,13 +5,10 @@ import re
 import tracemalloc
 
 import pytest
+from kit.memory import LARGEST_CLASS, SLAB, SMALL_SLAB
 
 import poolio
 from poolio.memory.slab import TRACEMALLOC_DOMAIN, SlabIdentity
-
-SLAB = 262144
-LARGEST_CLASS = 16 * SLAB
-SMALL_SLAB = 4096
 
 
 def reserved_for(pool, size):

@@ -8,13 +8,10 @@ import sys
 
 import numpy
 import pytest
-from kit.memory import address_of, dirty, look, places_of
+from kit.memory import LARGEST_CLASS, SLAB, SMALL_SLAB, address_of, dirty, look, places_of
 
 from poolio.memory.slab import BUILD_VARIANT
 
-SLAB = 262144
-LARGEST_CLASS = 16 * SLAB
-SMALL_SLAB = 4096
 BOUNDARIES = (0, 1, 7, 8, 9, 4096, 16384, 65535, 65536, 65537, LARGEST_CLASS, LARGEST_CLASS + 1)
 zeroing_modes = pytest.mark.parametrize("zeroing", ["on_alloc", "on_release"])
 

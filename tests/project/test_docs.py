@@ -7,8 +7,8 @@ import socket
 
 import pytest
 from kit import moved_ports
+from kit.pairs import needs_own_transports
 from kit.snippets import Page
-from kit.wires import OURS
 
 import poolio
 
@@ -18,7 +18,6 @@ PAGES = sorted(DOCS.glob("*.md"))
 WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
 
 
-own_transports = pytest.mark.skipif(not OURS, reason="the pages serve on poolio's own transports, which need epoll")
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def page_of(tmp_path, monkeypatch):
     return read
 
 
-@own_transports
+@needs_own_transports
 @pytest.mark.parametrize("path", WITH_SNIPPETS, ids=lambda path: path.stem)
 def test_snippets_run(path, page_of):
     with page_of(path) as page:
@@ -41,7 +40,7 @@ def test_snippets_run(path, page_of):
         pytest.skip(f"the other snippets pass; {', '.join(page.skipped)}")
 
 
-@own_transports
+@needs_own_transports
 def test_snippets_of_readme_run_and_do_what_it_says(page_of):
     async def say_hello(serve):
         async def serve_and_close(reader, writer):

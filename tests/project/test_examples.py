@@ -11,7 +11,7 @@ import sys
 import threading
 
 import pytest
-from kit.wires import OURS
+from kit.pairs import needs_own_transports
 
 EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
 
@@ -57,10 +57,9 @@ def serving():
         assert (server.returncode, errors) == (0, "")
 
 
-own_transports = pytest.mark.skipif(not OURS, reason="the example runs on poolio's own transports, which need epoll")
 
 
-@own_transports
+@needs_own_transports
 def test_chat_tells_lines_to_all_others(serving):
     port = serving(EXAMPLES / "chat.py", "--port", "0")
     with contextlib.ExitStack() as stack:
@@ -75,7 +74,7 @@ def test_chat_tells_lines_to_all_others(serving):
             assert heard[-1] == b"hello\n"
 
 
-@own_transports
+@needs_own_transports
 def test_proxy_forwards_both_ways_and_ends(serving):
     target = serving(EXAMPLES / "echo_server.py", "--port", "0")
     port = serving(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(target))
@@ -89,7 +88,7 @@ def test_proxy_forwards_both_ways_and_ends(serving):
         assert client.recv(1) == b""
 
 
-@own_transports
+@needs_own_transports
 def test_proxy_of_a_gibibyte_stays_small(serving):
     blocks, block = 1024, os.urandom(1 << 20)
 
@@ -120,7 +119,7 @@ QUERY = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"      # number, recur
 QUESTION = b"\x06POOLIO\x04test\x00\x00\x01\x00\x01"            # IN A
 
 
-@own_transports
+@needs_own_transports
 def test_dns_answers_queries_and_nothing_else(serving):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(30)
@@ -137,7 +136,7 @@ def test_dns_answers_queries_and_nothing_else(serving):
         assert client.recv(512)[2:4] == b"\x81\x05"
 
 
-@own_transports
+@needs_own_transports
 @pytest.mark.parametrize(("example", "output"), [
     ("rpc.py", r"\[5, 'SLAB', \"KeyError\('divide'\)\"\]\n"),
     ("backpressure.py", r"sent 67108864 bytes; \d+ waited at most, high water is 262144\nreceived 67108864 bytes\n"),

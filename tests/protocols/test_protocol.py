@@ -6,6 +6,9 @@ import itertools
 import threading
 
 import pytest
+from kit.echoes import Echo
+from kit.memory import assert_empty
+from kit.pairs import on_pool
 from kit.wires import (
     BLOCK,
     LOOPS,
@@ -30,19 +33,6 @@ every_loop = pytest.mark.parametrize("loop_name", LOOPS)
 every_wire = pytest.mark.parametrize("wire", WIRES)
 
 
-class Echo(poolio.Protocol):
-    def data_received(self, buf):
-        self.write(buf)
-
-
-def echo_on(pool):
-    def factory():
-        protocol = Echo()
-        protocol.pool = pool
-        return protocol
-    return factory
-
-
 @pytest.fixture
 def pool():
     pool = poolio.Pool()
@@ -50,15 +40,8 @@ def pool():
     assert_empty(pool)
 
 
-def assert_empty(pool):
-    gc.collect()
-    pool.check()
-    figures = pool.statistics()
-    assert (figures.live_bytes, figures.live_buffers) == (0, 0)
-
-
 async def echo_through(wire, pool, size, connections):
-    async with listening(wire, echo_on(pool)) as connect:
+    async with listening(wire, on_pool(pool, Echo)) as connect:
         clients = []
         for number in range(connections):
             _, client = await connect(lambda number=number: Checker(number % 4096))
@@ -372,7 +355,7 @@ def test_thousand_idle_connections_hold_no_slab_each(loop_name, wire, pool):
     allow_descriptors(2300)
 
     async def main():
-        async with listening(wire, echo_on(pool)) as connect:
+        async with listening(wire, on_pool(pool, Echo)) as connect:
             clients = []
             for number in range(1000):
                 _, client = await connect(lambda number=number: Checker(number))
@@ -391,7 +374,7 @@ def test_thousand_idle_connections_hold_no_slab_each(loop_name, wire, pool):
 @every_loop
 def test_peer_aborts_reserves_nothing_for_ever(loop_name, wire, pool):
     async def main():
-        async with listening(wire, echo_on(pool)) as connect:
+        async with listening(wire, on_pool(pool, Echo)) as connect:
             for _ in range(50):
                 transport, client = await connect(Checker)
                 await client.echo(10)
@@ -445,7 +428,7 @@ def test_two_loops_in_two_threads_share_a_pool(pool):
 
 def test_reservation_behaves_as_the_bytearray_that_transports_expect(pool):
     async def main():
-        protocol = echo_on(pool)()
+        protocol = on_pool(pool, Echo)()
         room = protocol.get_buffer(-1)
         assert len(room) >= pool.slab_size // 4
         room[0:3] = b"abc"
@@ -463,7 +446,7 @@ def test_reservation_behaves_as_the_bytearray_that_transports_expect(pool):
 
 def test_buffer_updated_without_room_raises(pool):
     async def main():
-        protocol = echo_on(pool)()
+        protocol = on_pool(pool, Echo)()
         with pytest.raises(RuntimeError, match="get_buffer"):
             protocol.buffer_updated(1)
         room = protocol.get_buffer(-1)
@@ -476,7 +459,7 @@ def test_buffer_updated_without_room_raises(pool):
 def test_view_alive_across_two_protocols_keeps_both_contents(pool):
     async def main():
         received = []
-        first, second = echo_on(pool)(), echo_on(pool)()
+        first, second = on_pool(pool, Echo)(), on_pool(pool, Echo)()
         first.data_received = second.data_received = received.append
         view = memoryview(first.get_buffer(-1))
         other = second.get_buffer(-1)

@@ -9,12 +9,16 @@ import socket
 import tracemalloc
 
 import pytest
+from kit.clocks import JumpingEventLoop
 from kit.endpoints import Batches, endpoint, own_endpoints, plain
 from kit.pairs import (
     PooledRecorder,
     collect_errors,
     linked,
+    listed_in,
+    needs_own_transports,
     on,
+    on_pool,
     pair,
     received_by,
     sending,
@@ -25,23 +29,18 @@ from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 import poolio
 
-ours_only = pytest.mark.skipif(not OURS, reason="poolio's own transports need epoll")
 SLAB = 65_536
 
 
 # --- a pool at its limit: who is closed -------------------------------------------------------------------------
 
-class Jumping(poolio.EventLoop):
-    """A loop whose clock can be set ahead."""
 
-    ahead = 0
-
-    def time(self):
-        return super().time() + self.ahead
-
-
-class Keeper(PooledRecorder):
+class BufferKeeper(PooledRecorder):
     """Keeps the Buffers that it was given, as an application may, until it is told to drop them."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
 
     def data_received(self, buf):
         self.kept.append(buf)
@@ -81,7 +80,7 @@ async def hog(wire, pool):
     await server.wait_closed()
 
 
-@ours_only
+@needs_own_transports
 @pytest.mark.parametrize("wire", ("tcp", "tls"))
 def test_pool_at_its_limit_a_paused_hog_is_closed_and_no_innocent_one(wire, make_pool):
     pool = make_pool(slab_size=SLAB, max_bytes=1 << 20)
@@ -97,7 +96,7 @@ def test_pool_at_its_limit_a_paused_hog_is_closed_and_no_innocent_one(wire, make
             with contextlib.suppress(poolio.PoolExhausted):
                 while True:
                     held.append(pool.alloc_unsafe(1024))
-            innocent, peer = await linked(lambda: pooled(pool, Keeper))
+            innocent, peer = await linked(on_pool(pool, BufferKeeper))
             peer.sendall(BLOCK[:2 * SLAB])
             await eventually(lambda: "read=idle" in repr(innocent.transport))
             asyncio.get_running_loop().ahead += 6
@@ -112,14 +111,8 @@ def test_pool_at_its_limit_a_paused_hog_is_closed_and_no_innocent_one(wire, make
             held.clear()
             peer.close()
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingEventLoop) as runner:
         runner.run(asyncio.wait_for(main(), 60))
-
-
-def pooled(pool, kind):
-    protocol = kind()
-    protocol.pool, protocol.kept = pool, []
-    return protocol
 
 
 # --- what a peer does not read ------------------------------------------------------------------------------------
@@ -272,7 +265,7 @@ async def test_tls_handshakes_that_stop_in_the_middle_cost_16_kib_each():
     """As far as Python's allocators know; asyncio's own transports take 256 KiB for each."""
     made = []
     server = await poolio.create_server(
-        lambda: made.append(poolio.Protocol()) or made[-1], "127.0.0.1", 0, ssl=SERVER_TLS)
+        listed_in(made, poolio.Protocol), "127.0.0.1", 0, ssl=SERVER_TLS)
     address = server.sockets[0].getsockname()
     peers = [socket.create_connection(address)]         # the first one makes what all share
     peers[0].sendall(b"\x16\x03\x01\x02\x00\x01")

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-HEADERS = pathlib.Path(__file__).resolve().parent.parent / "poolio" / "c"
+HEADERS = pathlib.Path(__file__).resolve().parent.parent.parent / "poolio" / "c"
 COUNTED = r"""
 #define _GNU_SOURCE
 #include <string.h>

@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import pytest
+from kit.faults import reset_at_close
 from kit.pairs import collect_errors, on, on_ends, pair, turns
 from kit.wires import BLOCK, LOOPS, OURS, eventually, run
 
@@ -20,11 +21,6 @@ pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 HEADER = 4
 IN_BLOCK = 4096 - HEADER        # what the first block of a FrameBuilder holds behind the header
 BOTH = ("asyncio", *OURS[:1])   # a transport that is not poolio's, and one that is
-
-
-def reset_at_close(writer):
-    """Its peer is to get an error."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 async def fill(writer):
@@ -188,7 +184,7 @@ async def test_drain_after_close_raises_connection_reset(streams):
 @on_ends
 async def test_drain_connection_is_lost_raises_its_error(streams):
     async with pair(streams) as ((_, writer), (_, other)):
-        reset_at_close(other)
+        reset_at_close(other.get_extra_info("socket"))
         await fill(writer)
         tasks = [asyncio.create_task(writer.drain()) for _ in range(3)]
         await turns()
@@ -270,7 +266,7 @@ async def test_wait_closed_any_number_of_times(streams):
 async def test_wait_closed_raises_the_error_of_the_connection_each_time(streams):
     async with pair(streams) as ((_, writer), (_, other)):
         waiting = asyncio.create_task(writer.wait_closed())
-        reset_at_close(other)
+        reset_at_close(other.get_extra_info("socket"))
         other.transport.abort()
         for closing in (waiting, writer.wait_closed(), writer.wait_closed()):
             with pytest.raises(ConnectionResetError):

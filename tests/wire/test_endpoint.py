@@ -5,13 +5,13 @@ import errno
 import gc
 
 import pytest
-from kit.pairs import PooledRecorder, Recorder, linked, turns
+from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, needs_own_transports, turns
 from kit.wires import OURS, eventually, run
 
 import poolio
 import poolio.wire.readslab
 
-pytestmark = pytest.mark.skipif(not OURS, reason="poolio's own transports need epoll")
+pytestmark = needs_own_transports
 own_transports = pytest.mark.parametrize("loop_name", OURS[:1])
 
 
@@ -37,8 +37,7 @@ def on_intercepted(test):
 @on_intercepted
 async def test_collection_while_the_end_is_scheduled_aborts_it_ends_once():
     loop = asyncio.get_running_loop()
-    errors = []
-    loop.set_exception_handler(lambda loop, context: errors.append(context))
+    errors = collect_errors()
     protocol, peer = await linked()
 
     class Owner:

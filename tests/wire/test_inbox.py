@@ -16,6 +16,7 @@ from kit.endpoints import (
     plain,
     trains,
 )
+from kit.faults import descriptors
 from kit.wires import eventually
 
 import poolio
@@ -61,11 +62,11 @@ async def test_descriptors_of_a_unix_peer_are_not_taken(loop_name):
     ours.setblocking(False)
     async with endpoint(Recorder, sock=ours) as (_, protocol, _):
         with theirs, open(os.devnull) as null:
-            before = len(os.listdir("/proc/self/fd"))
+            before = descriptors()
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()]))]
             theirs.sendmsg([b"with a descriptor"], rights)
             assert contents(await protocol.until(1)) == [b"with a descriptor"]
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert descriptors() == before
         assert protocol.errors == []
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import contextvars
 import os
 import resource
 import socket
@@ -11,12 +10,11 @@ import sys
 import textwrap
 
 import pytest
-from kit.pairs import Recorder, own_transports
+from kit.faults import reset
+from kit.pairs import Recorder, listed_in, own_transports, variable
 from kit.wires import OURS, eventually, net, run
 
 import poolio
-
-variable = contextvars.ContextVar("variable", default="unset")
 
 
 @own_transports
@@ -24,7 +22,7 @@ def test_burst_of_connections_is_accepted_whole(loop_name):
     """More than one pass accepts at once."""
     async def main():
         made = []
-        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0, backlog=500)
+        server = await net().create_server(listed_in(made), "127.0.0.1", 0, backlog=500)
         address = server.sockets[0].getsockname()
         clients = [socket.create_connection(address) for _ in range(300)]
         await eventually(lambda: len(made) == 300 and all(protocol.calls for protocol in made))
@@ -44,12 +42,11 @@ def test_burst_of_connections_is_accepted_whole(loop_name):
 def test_peer_that_has_gone_before_it_is_accepted_is_no_harm(loop_name):
     async def main():
         made = []
-        server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0)
+        server = await net().create_server(listed_in(made), "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
         for _ in range(10):
             client = socket.create_connection(address)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            client.close()
+            reset(client)
         await eventually(lambda: len(made) == 10)
         for protocol in made:
             assert isinstance(await protocol.ended, ConnectionResetError)

@@ -6,14 +6,13 @@ import socket
 import weakref
 
 import pytest
+from kit.clocks import JumpingSelectorLoop
 from kit.endpoints import batches_into, contents, plain
 from kit.memory import address_of, look
-from kit.pairs import PooledRecorder, collect_errors, connect_socket, turns
-from kit.wires import OURS, eventually
+from kit.pairs import collect_errors, connect_socket, needs_own_transports, on_pool, turns
+from kit.wires import eventually
 
 import poolio
-
-own_transports = pytest.mark.skipif(not OURS, reason="poolio's own transports")
 
 
 class Keep(poolio.Protocol):
@@ -102,7 +101,7 @@ def test_old_view_of_room_sees_nothing_that_comes_later(pool):
     on_loop(test)
 
 
-@own_transports
+@needs_own_transports
 def test_old_view_of_room_costs_one_slab_not_one_for_each_read(pool):
     async def test():
         first = Keep(pool)
@@ -123,21 +122,6 @@ def test_old_view_of_room_costs_one_slab_not_one_for_each_read(pool):
             protocol.received.clear()
 
     on_loop(test)
-
-
-def pooled_recorder(pool):
-    protocol = PooledRecorder()
-    protocol.pool = pool
-    return protocol
-
-
-class Jumping(asyncio.SelectorEventLoop):
-    """A loop whose clock can be put forward."""
-
-    ahead = 0.0
-
-    def time(self):
-        return super().time() + self.ahead
 
 
 def burst(protocol, pool):
@@ -163,7 +147,7 @@ def test_idle_memory_goes_back_to_the_system_by_the_loops_timer(pool):
         assert pool.statistics().slabs == 1
         assert loop._scheduled == []                  # nothing to trim: no timer
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingSelectorLoop) as runner:
         runner.run(test())
 
 
@@ -177,7 +161,7 @@ def test_idle_memory_needed_again_starts_the_timer_again(pool):
                 await turns()
             assert pool.statistics().slabs == 1
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingSelectorLoop) as runner:
         runner.run(test())
 
 
@@ -195,7 +179,7 @@ def test_idle_memory_of_the_application_goes_back_while_small_messages_are_read(
         assert pool.statistics().slabs == 2           # the loop's, and the one that alloc carves from
         assert loop._scheduled == []
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingSelectorLoop) as runner:
         runner.run(test())
 
 
@@ -237,7 +221,7 @@ async def waiting_for_memory(pool, count):
     for _ in range(count):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        transport, protocol = await connect_socket(lambda: pooled_recorder(pool), ours)
+        transport, protocol = await connect_socket(on_pool(pool), ours)
         theirs.send(b"x")
         await eventually(lambda transport=transport: "read=idle" in repr(transport))
         protocols.append(protocol)
@@ -245,7 +229,7 @@ async def waiting_for_memory(pool, count):
     return protocols, peers, held
 
 
-@own_transports
+@needs_own_transports
 @pytest.mark.parametrize("is_first_aborted", (False, True))
 def test_late_waiters_are_closed_one_after_the_other(make_pool, is_first_aborted):
     """Also those behind one that was closed, or went by itself."""
@@ -265,7 +249,7 @@ def test_late_waiters_are_closed_one_after_the_other(make_pool, is_first_aborted
             peer.close()
         held.clear()
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingSelectorLoop) as runner:
         runner.run(test())
 
 
@@ -288,5 +272,5 @@ def test_late_datagram_endpoint_is_told_and_waits_on(make_pool):
             transport.abort()
             await protocol.ended
 
-    with asyncio.Runner(loop_factory=Jumping) as runner:
+    with asyncio.Runner(loop_factory=JumpingSelectorLoop) as runner:
         runner.run(test())

@@ -8,14 +8,13 @@ import weakref
 
 import pytest
 from kit.memory import places_of
-from kit.pairs import PooledRecorder, linked, received_by
-from kit.wires import OURS, eventually, run
+from kit.pairs import PooledRecorder, linked, needs_own_transports, own_transports, received_by
+from kit.wires import eventually, run
 
 import poolio
 from poolio.memory.slab import BUILD_VARIANT
 
-pytestmark = pytest.mark.skipif(not OURS, reason="poolio's own transports need epoll")
-own_transports = pytest.mark.parametrize("loop_name", OURS)
+pytestmark = needs_own_transports
 
 
 def ending_with(call):

@@ -13,10 +13,9 @@ import sys
 
 import pytest
 import trustme
-from kit.serving import SECONDS, Serving, eventually, greeting_of
-from kit.wires import OURS
+from kit.serving import SECONDS, Serving, eventually, greeting_of, needs_workers
 
-pytestmark = pytest.mark.skipif(not OURS, reason="many workers need Linux, and poolio's own loop needs epoll")
+pytestmark = needs_workers
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs" / "many-cores.md").read_text(), re.M | re.S)
