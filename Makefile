@@ -95,9 +95,11 @@ docs: $(STAMP)dev
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "build/docs/index.html"
 
+# Cython-lint finds pycodestyle by PATH. It is given files, as it would silently skip every file of a folder if the checkout
+# itself lies below a folder called build, dist or venv.
 lint: $(STAMP)dev
 	$(BIN)/ruff check .
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint poolio
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint $$(find poolio tests benchmarks examples -name "*.pyx" -o -name "*.pxd")
 
 types: $(STAMP)dev
 	$(BIN)/mypy
