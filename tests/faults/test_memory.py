@@ -33,7 +33,7 @@ except ImportError:
 
 with_faults = pytest.mark.skipif(
     not slab.HAS_FAULTS,
-    reason=f"no allocation fails on request in the {slab.BUILD_VARIANT} build; make sanitize-memory has it")
+    reason=f"no allocation fails on request in the {slab.BUILD_VARIANT} build; make check VARIANT=sanitize has it")
 with_testcapi = pytest.mark.skipif(
     set_nomemory is None, reason="this interpreter has no _testcapi.set_nomemory()")
 FOR_EVER = 1 << 40

@@ -3,7 +3,7 @@
 As the interpreter's own `regrtest -R 3:3` does it: the first runs fill caches and are not counted; a test leaks if the
 count of all references grew in each of the others.
 
-Called by `make test-references`: PYTHONPATH=tests python-dbg -m pytest -p kit.refgrowth
+Called by `make check VARIANT=references`: PYTHONPATH=tests python-dbg -m pytest -p kit.refgrowth
 """
 
 import array

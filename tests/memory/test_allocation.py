@@ -390,7 +390,7 @@ def test_allocation_ends_with_its_last_holder_in_every_order(make_pool, monkeypa
 def test_poison_comes_with_the_last_holder(pool, order):
     is_poisoned = getattr(ctypes.CDLL(None), "__asan_address_is_poisoned", None)
     if is_poisoned is None:
-        pytest.skip("not a sanitized build: there is no poison to look at (make sanitize)")
+        pytest.skip("not a sanitized build: there is no poison to look at (make check VARIANT=sanitize)")
     neighbour, root = pool.from_bytes(b"neighbour"), pool.from_bytes(SECRET)
     address = address_of(root)
     holders = {name: HOLDERS[name](root) for name in order}
@@ -414,7 +414,7 @@ print("nobody noticed")
 """
 
 
-@pytest.mark.skipif(BUILD_VARIANT != "sanitize", reason="not a sanitized build: nobody watches (make sanitize)")
+@pytest.mark.skipif(BUILD_VARIANT != "sanitize", reason="needs a sanitized build: make check VARIANT=sanitize")
 @pytest.mark.parametrize("make, caught", [("alloc", "use-after-poison"), ("alloc_unpooled", "heap-use-after-free")])
 def test_use_after_release_is_caught_by_the_sanitizer(make, caught):
     done = subprocess.run([sys.executable, "-c", USE_AFTER_RELEASE.format(make=make)], capture_output=True, text=True)

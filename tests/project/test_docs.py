@@ -15,6 +15,10 @@ import poolio
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
+VARIANTS = set(re.findall(r"^#\?  ([\w-]+)", MAKEFILE, re.MULTILINE))
+MOST_TARGETS = 20
 WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
 
 
@@ -110,13 +114,33 @@ def test_reference_has_every_public_name():
     assert sorted(named) == poolio.__all__
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
-def test_make_targets_named_exist(path):
-    targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    targets = {target for names in targets for target in names.split()}
-    code = re.findall(r"`([^`]+)`|^```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(map("\n".join, code))))
-    assert named - targets == set()
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), ROOT / "poolio" / "README.md", *PAGES],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_and_variants_named_exist(path):
+    code = re.findall(r"^```sh\n(.*?)^```|^```.*?^```|`([^`]+)`", path.read_text(), re.MULTILINE | re.DOTALL)
+    code = "\n".join(map("\n".join, code))
+    assert set(re.findall(r"\bmake\s+([a-z][\w-]*)", code)) - TARGETS == set()
+    assert set(re.findall(r"\bVARIANT=([\w-]+)", code)) - VARIANTS == set()
+
+
+def test_targets_and_variants_listed_have_rules():
+    listed = re.findall(r"^#   make ([\w-]+)", MAKEFILE, re.MULTILINE)
+    rules = set(re.findall(r"^([\w-]+):(?! [A-Z]|=)", MAKEFILE, re.MULTILINE))
+    assert sorted(listed) == sorted(TARGETS) and len(TARGETS) <= MOST_TARGETS
+    assert rules == TARGETS | {f"check-{variant}" for variant in VARIANTS}
+
+
+@pytest.mark.parametrize("name", ("Makefile", "pyproject.toml", ".ci/run"))
+def test_tests_named_by_a_check_exist(name):
+    """A check that leaves out, by its name, a test that was renamed would run it, and say nothing."""
+    if not (ROOT / name).exists():
+        pytest.skip(f"{name} is not in the sdist")
+    text = (ROOT / name).read_text()
+    paths = {path.rstrip(".") for path in re.findall(r"\btests/[\w/.*-]*", text)}
+    assert paths and [path for path in paths if not list(ROOT.glob(path))] == []
+    defined = re.findall(r"def (test_\w+)", "".join(path.read_text() for path in ROOT.glob("tests/*/test_*.py")))
+    left_out = re.findall(r"(?<![/\w])test_\w+", text)
+    assert [word for word in left_out if not any(word in test for test in defined)] == []
 
 
 def test_files_named_in_contributing_exist():
