@@ -122,7 +122,7 @@ check-full: $(VENV)/.with-test
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m full $(OPTIONS) $(TESTS)
 
 # Redis-server and PostgreSQL have to be installed; without them their tests are skipped.
-check-libraries: TESTS = tests/project/test_libraries*.py
+check-libraries: TESTS = tests/project/test_library_*.py
 check-libraries: $(VENV)/.with-test,libraries
 	$(BIN)/pytest $(OPTIONS) $(TESTS)
 
@@ -161,7 +161,7 @@ fuzz: .venv-fuzz/.with-fuzzer
 # no tracer; the machines of memory and of chains, the search of 2 MB, the soak, and Ctrl-C in a saturated loop take minutes.
 # Packaging, libraries and the house run no line that others don't.
 COVERED = PYTHONPATH=tests $(INSTALLED)
-UNTRACED = $(WITHOUT_PACKAGING) --ignore-glob='tests/project/test_libraries*' --ignore-glob='tests/project/test_house*' \
+UNTRACED = $(WITHOUT_PACKAGING) --ignore-glob='tests/project/test_library_*' --ignore-glob='tests/project/test_house*' \
 	--ignore-glob='tests/project/test_soak*' --ignore-glob='tests/project/test_docs*' -k "not ( \
 	test_two_threads_allocating_share_no_memory or test_fork_while_a_thread_allocates_keeps_both_accounts or \
 	test_object_fails or test_drain_of_a_stream_is_traced_it_works_as_well or test_proxy_of_a_gibibyte_stays_small or \

@@ -6,6 +6,7 @@ Network: `class Echo(poolio.Protocol)`.
 
 import sys
 from types import FunctionType
+from typing import Any
 
 from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
 from poolio.framing.codec import Codec
@@ -32,7 +33,6 @@ from poolio.streams.connection import StreamProtocol, StreamWriter
 from poolio.streams.reader import StreamReader
 from poolio.streams.relay import relay
 from poolio.wire.datagram import DatagramStatistics
-from poolio.workers.supervisor import serve
 
 __version__ = "0.1.0"
 __all__ = [
@@ -92,5 +92,20 @@ concat = default_pool().concat
 from_bytes = default_pool().from_bytes
 
 for _name in __all__:
-    if isinstance(globals()[_name], type | FunctionType):
+    if isinstance(globals().get(_name), type | FunctionType):
         make_public(globals()[_name], _name)
+
+
+def __getattr__(name: str) -> Any:
+    """serve(), when it is asked for: its processes and sockets are a third of what importing poolio would cost."""
+    if name != "serve":
+        raise AttributeError(f"module 'poolio' has no attribute {name!r}")
+    from poolio.workers.supervisor import serve
+
+    make_public(serve, name)
+    globals()[name] = serve
+    return serve
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -71,7 +71,7 @@ cdef class Codec:
         """One frame, ready to be sent."""
         raise NotImplementedError(f"{type(self).__name__} has no encode()")
 
-    def gather(self, list pieces not None, *, Pool pool=None):
+    def gather(self, list pieces not None, Pool pool=None):
         """A list of what to send for a frame of these pieces. encode(*pieces), or without a copy of the large ones.
 
         pool  where what is copied lies; None: the default pool

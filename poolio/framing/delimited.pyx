@@ -16,6 +16,7 @@ from poolio.memory.pool cimport Pool
 
 from poolio.errors import FrameTooLarge
 from poolio.framing.codec import MAX_FRAME, own_encoders
+from poolio.memory.methods import own_methods
 
 cdef enum:
     # Several delimiters are searched in windows that double: one that is nowhere costs no more than those that are.
@@ -165,6 +166,7 @@ cdef class Delimited(Codec):
 
 
 own_encoders.add(Delimited)
+own_methods(Delimited)
 
 
 cdef bytes _as_bytes(delimiter):

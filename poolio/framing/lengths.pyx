@@ -16,6 +16,7 @@ from poolio.memory.pool cimport Pool
 
 from poolio.errors import FrameError, FrameTooLarge
 from poolio.framing.codec import MAX_FRAME, own_encoders
+from poolio.memory.methods import own_methods
 
 cdef enum:
     VARINT_BYTES = 10           # 64 bits in groups of 7
@@ -242,6 +243,8 @@ cdef class FixedSize(Codec):
 
 
 own_encoders.update((LengthPrefixed, Varint, FixedSize))
+for _kind in (LengthPrefixed, Varint, FixedSize):
+    own_methods(_kind)
 
 
 cdef inline uint64_t _number(const char *data, int width, bint is_little) noexcept:

@@ -179,17 +179,18 @@ cdef inline char *carve_received(
     The tail was written to up to `extent`: what stands there beyond `size` is wiped (on_release) or marked.
     """
     cdef char *memory = slab.memory + slab.top
-    ensure(0 <= size and size <= aligned(extent) and extent <= slab.capacity - slab.top and allocations >= 0)
+    cdef Py_ssize_t end = slab.top + extent
+    ensure(0 <= size and size <= aligned(extent) and end <= slab.capacity and allocations >= 0)
+    slab.live += allocations
+    slab.top += aligned(size)
     if store.zeroing_mode == ON_RELEASE:
         if extent > size:
             wipe(memory + size, extent - size)
-    elif slab.top + extent > slab.written:
-        slab.written = slab.top + extent
-    if slab.top + extent > slab.received:
-        slab.received = slab.top + extent
-    poison(memory + size, <size_t>(slab.capacity - slab.top - size))
-    slab.live += allocations
-    slab.top += aligned(size)
+    elif end > slab.written:
+        slab.written = end
+    if end > slab.received:
+        slab.received = end
+    poison(memory + size, <size_t>(slab.memory + slab.capacity - memory - size))
     return memory
 
 

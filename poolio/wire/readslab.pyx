@@ -132,16 +132,17 @@ cdef class ReadSlab:
 
     cdef Buffer take(self, Py_ssize_t size):
         """The Buffer of the first `size` bytes of the room: 1 to its length."""
+        cdef Pool pool = self.pool
+        cdef Slab *slab = self.slab
+        cdef char *memory = carve_received(pool, slab, size, size, 1)
         cdef Buffer buf
-        cdef char *memory = self.slab.memory + self.slab.top
-        cdef Slab *slab = self.claim(size, size, 1)
-        if self.pool.slab_count == 1 or self.timer is not None:
-            return <Buffer>new_holder(<Pool><PyObject *>self.pool, slab, memory, size)
-        buf = <Buffer>new_holder(self.pool, slab, memory, size)
+        if pool.slab_count == 1 or self.timer is not None:
+            return <Buffer>new_holder(pool, slab, memory, size)
+        buf = <Buffer>new_holder(pool, slab, memory, size)
         self._trim_later()                        # other people's code: everything is in its place by now
         return buf
 
-    cdef inline Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept:
+    cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept:
         """Carve the first `size` bytes of the room for so many allocations; of each, leave_slab() if it is not made.
 
         The room was written to up to `extent`.

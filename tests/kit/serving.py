@@ -25,6 +25,7 @@ needs_workers = pytest.mark.skipif(not OURS, reason="many workers need Linux, an
 PROGRAM = """
 import asyncio, contextlib, logging, os, signal, socket, sys, threading
 import poolio
+import poolio.workers.supervisor
 logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
 
 def ready(*sockets):

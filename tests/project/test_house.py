@@ -26,6 +26,7 @@ TOP_LEVEL = {
 SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".pyi"))
 IMPORT = re.compile(
     r"^\s*(?:from\s+poolio((?:\.\w+)*)\s+c?import\s+(\(.*?\)|[^\n]*)|c?import\s+poolio((?:\.\w+)*))", re.M | re.S)
+MOST_LINES = 560        # of a file
 MOST_ENTRIES = 24       # beside the folders
 
 
@@ -128,6 +129,11 @@ def test_each_header_has_one_pxd_and_no_function_is_declared_twice():
                  for name in re.findall(r"^    [\w *]*?\b(\w+)(?: \"\w+\" )?\(", path.read_text(), re.M)]
     assert len(functions) > 80
     assert sorted(name for name in set(functions) if functions.count(name) > 1) == []
+
+
+def test_no_module_is_too_long():
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
 def test_package_folder_fits_a_screen():
