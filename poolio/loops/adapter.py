@@ -60,7 +60,9 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
 
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
-        return TLSProtocol(self._loop_of_transports(), *arguments, **options)
+        tls = TLSProtocol(self._loop_of_transports(), *arguments, **options)
+        share_room(tls, self._reactor)
+        return tls
 
     async def start_tls(
         self, transport: Any, protocol: Any, sslcontext: Any, **options: Any,
@@ -68,7 +70,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         ensure_nothing_unread(protocol)
         secured = await super().start_tls(transport, protocol, sslcontext, **options)
         if secured is not None:  # it is None if the connection was lost just now
-            share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
+            share_room(secured._ssl_protocol, self._reactor)  # type: ignore[attr-defined]
         return secured
 
     async def create_unix_server(

@@ -53,10 +53,12 @@ cdef class WriterCore:
         self.protocol.writelines(data)
 
     def drain(self):
-        """Wait while the transport's queue is above high water; mostly there is nothing to wait for.
+        """Send what was written, and wait while the transport's queue is above high water; mostly it is not.
 
         Raises the error of the connection.
         """
+        if self.own is not None:
+            self.own.send_cork()
         if (self.protocol.is_writing_paused or self.protocol.is_lost or self._is_closing()
                 or (self.reader is not None and self.reader.error is not None)):
             return self._drain()

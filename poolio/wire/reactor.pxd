@@ -33,6 +33,7 @@ cdef class Reactor:
     cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
     cdef PyObject *first_claimant  # of the list of all that may hold memory; see shortage
     cdef int epoll_fd              # -1: closed
+    cdef public object tls_room    # what its TLS connections receive into, one after another; None before the first
     cdef list sources              # by descriptor; None where there is none. They are kept alive by this
     cdef unsigned int last_ticket
     cdef bint is_inherited         # this is the child of a fork: what is registered is the parent's
@@ -44,7 +45,10 @@ cdef class Reactor:
     cdef int seen_count
 
     cdef int set_interest(self, Source source, unsigned int events) except -1
+    cdef int renew(self, Source source) except -1
+    cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept
     cdef int end_callback(self) except -1
+    cdef int interrupt_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
     cdef Source _source_of(self, poolio_event *event)
     cdef int look(self) except -1
