@@ -36,6 +36,7 @@ cdef class Delimited(Codec):
 
     def __cinit__(self, *arguments, **options):
         self.byte = -1
+        self.written = b""                      # sound, whatever a subclass does
 
     def __init__(self, delimiter, *, ends="strip", last="refuse", max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)

@@ -46,15 +46,19 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
     def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
         return self
 
-    def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None, server=None):  # type: ignore
-        return open_transport(self._reactor, sock, protocol, waiter, extra, server)
+    # `context` is CPython 3.15's: the one that the callbacks of a connection run in. None: a copy of the current one.
+
+    def _make_socket_transport(  # type: ignore
+        self, sock, protocol, waiter=None, *, extra=None, server=None, context=None,
+    ):
+        return open_transport(self._reactor, sock, protocol, waiter, extra, server, context)
 
     def _make_ssl_transport(  # type: ignore
         self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, server_hostname=None, extra=None,
-        server=None, **timeouts,
+        server=None, context=None, **timeouts,
     ):
         tls = self._tls(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
-        open_transport(self._reactor, rawsock, tls, None, extra, server)
+        open_transport(self._reactor, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):  # type: ignore
@@ -83,7 +87,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
 
     def _start_serving(  # type: ignore
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, ssl_handshake_timeout=None,
-        ssl_shutdown_timeout=None,
+        ssl_shutdown_timeout=None, context=None,
     ):
         def tls_factory() -> asyncio.BaseProtocol:
             return self._tls(
@@ -92,7 +96,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             )
 
         factory = protocol_factory if sslcontext is None else tls_factory
-        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server)
+        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server, context)
 
     def _stop_serving(self, sock):  # type: ignore
         listener = self._listeners.pop(sock.fileno(), None)

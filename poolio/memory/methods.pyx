@@ -29,6 +29,15 @@ def own_methods(kind):
     PyType_Modified(<PyTypeObject *>kind)
 
 
+def forbid_new(kind):
+    """Let `kind.__new__(kind)` be a TypeError: an object that no __init__() has filled in would read behind NULL.
+
+    Calling the class works as before; an internal class raises in its __init__().
+    """
+    (<dict>(<PyTypeObject *>kind).tp_dict).pop("__new__", None)     # object's is found then, which refuses
+    PyType_Modified(<PyTypeObject *>kind)
+
+
 def make_public(thing, name):
     """Let a class or function say that it is `poolio.<name>`, where users import it from, not where it lies."""
     if isinstance(thing, type) and not thing.__flags__ & HEAP_TYPE:

@@ -40,6 +40,8 @@ cdef object _done = asyncio.Future(loop=_NoLoop())
 _done.set_result(None)
 cdef object _future_type = asyncio.Future
 cdef object _remove_done_callback = asyncio.Future.remove_done_callback
+# Since CPython 3.14 a future remembers the tasks that await it, for call graphs, until it is done. None before.
+cdef object _forget_awaiter = getattr(asyncio, "future_discard_from_awaited_by", None)
 
 
 cdef tuple take_callback(future):
@@ -53,7 +55,10 @@ cdef tuple take_callback(future):
     if callbacks is None or len(<list?>callbacks) != 1:
         return None
     pair = (<list>callbacks)[0]
-    _remove_done_callback(future, (<tuple?>pair)[0])
+    callback = (<tuple?>pair)[0]
+    _remove_done_callback(future, callback)
+    if _forget_awaiter is not None:
+        _forget_awaiter(future, getattr(callback, "__self__", None))
     return <tuple>pair
 
 

@@ -26,7 +26,7 @@ from poolio.wire.outbox cimport Outbox
 from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport read_slab_for, room_in
 
-from poolio.memory.methods import own_methods
+from poolio.memory.methods import forbid_new, own_methods
 
 cdef enum:
     ENOUGH = 128                # datagrams for one pass, of one endpoint: more wait for the next, as others do
@@ -239,6 +239,7 @@ cdef class DatagramTransport(Outbox):
 
 
 own_methods(DatagramTransport)
+forbid_new(DatagramTransport)
 
 
 def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waiter=None, extra=None):

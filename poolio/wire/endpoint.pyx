@@ -20,12 +20,17 @@ from poolio.wire.reactor cimport Reactor
 from poolio.wire.receiver cimport Receiver
 from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
+from poolio.memory.methods import forbid_new
+
 cdef enum:
     HIGH_WATER = 65536          # asyncio's defaults
     LOW_WATER = 16384
 
 
 cdef class Endpoint(Claimant):
+
+    def __init__(self):
+        raise TypeError("an Endpoint is made by poolio's functions that connect and serve")
 
     def __dealloc__(self):
         if self.fd >= 0 and self.sock is None:
@@ -337,6 +342,9 @@ cdef class Endpoint(Claimant):
     @property
     def _protocol_paused(self):
         return (self.state & PROTOCOL_PAUSED) != 0
+
+
+forbid_new(Endpoint)
 
 
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:

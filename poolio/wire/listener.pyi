@@ -1,4 +1,5 @@
 import asyncio
+import contextvars
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,6 @@ BOUNDS: Final[dict[str, int]]
 class Listener(Source):
     def __init__(
         self, reactor: Reactor, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol],
-        server: asyncio.AbstractServer | None,
+        server: asyncio.AbstractServer | None, context: contextvars.Context | None = None,
     ) -> None: ...
     def stop(self) -> None: ...

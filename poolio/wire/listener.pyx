@@ -19,6 +19,8 @@ from poolio.c.python cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_En
 from poolio.wire.reactor cimport Reactor, Source
 from poolio.wire.stream cimport StreamTransport, attach, new_transport
 
+from poolio.memory.methods import forbid_new
+
 cdef enum:
     ACCEPTS = 64            # of one pass, so that a burst of connections leaves room for those that are served
 
@@ -37,7 +39,7 @@ cdef class Listener(Source):
     cdef object retry          # the timer after which accepting goes on; None while it does
     cdef int family
 
-    def __init__(self, Reactor reactor, sock, factory, server):
+    def __init__(self, Reactor reactor, sock, factory, server, context=None):
         self.reactor = reactor
         self.loop = reactor.loop
         self.sock = sock
@@ -45,7 +47,7 @@ cdef class Listener(Source):
         self.family = sock.family
         self.factory = factory
         self.server = server
-        self.context = PyContext_CopyCurrent()
+        self.context = PyContext_CopyCurrent() if context is None else context
         self.reactor.set_interest(self, EPOLLIN)
 
     def stop(self):
@@ -126,3 +128,6 @@ cdef class Listener(Source):
         if transport is not None:
             context["transport"] = transport
         self.loop.call_exception_handler(context)
+
+
+forbid_new(Listener)

@@ -30,6 +30,8 @@ from poolio.memory.pool cimport Pool
 from poolio.wire.address cimport check_address, known_address, read_address
 from poolio.wire.endpoint cimport BLOCKED, CLOSING, LOST, RESTS, Endpoint
 
+from poolio.memory.methods import forbid_new
+
 cdef enum:
     DATAGRAM_HEADER = 8         # bytes that the queue counts for each datagram, as asyncio does since 3.13
 
@@ -381,6 +383,9 @@ cdef class Outbox(Endpoint):
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
+
+
+forbid_new(Outbox)
 
 
 cdef Py_ssize_t _queue_size(Py_ssize_t length, Py_ssize_t train) noexcept:

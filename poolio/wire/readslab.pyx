@@ -37,6 +37,7 @@ from poolio.memory.slab cimport (
     leave_slab, open_tail,
 )
 
+from poolio.memory.methods import forbid_new
 from poolio.memory.slab import IDLE_SECONDS
 
 # (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
@@ -92,6 +93,9 @@ cdef void _end(Reservation room) noexcept:
 @cython.final
 @cython.no_gc_clear
 cdef class ReadSlab:
+
+    def __init__(self):
+        raise TypeError("a ReadSlab is made by a protocol or transport")
 
     def __dealloc__(self):
         if self.pool is not None:
@@ -204,6 +208,9 @@ cdef class ReadSlab:
         self.pool.trim_idle()
         if self.pool.kept_bytes > 0:
             self._trim_later()
+
+
+forbid_new(ReadSlab)
 
 
 cdef inline bint _held_once(PyObject *thing) noexcept:

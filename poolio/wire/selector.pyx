@@ -23,6 +23,8 @@ from libc.math cimport ceil
 from poolio.c.net cimport EPOLLIN, EPOLLOUT, poolio_now
 from poolio.wire.reactor cimport Reactor, Source, adopt
 
+from poolio.memory.methods import forbid_new
+
 cdef double STAY_SECONDS = 0.01
 cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own; epoll counts milliseconds in 31 bits
 
@@ -199,6 +201,10 @@ cdef class SelectorCore:
             return None
         events = found[1] & watched.key.events
         return (watched.key, events) if events else None
+
+
+forbid_new(SelectorCore)
+forbid_new(Watched)
 
 
 cdef int _milliseconds(double seconds) noexcept:

@@ -17,6 +17,8 @@ from poolio.memory.pool cimport Pool
 from poolio.wire.reactor cimport Reactor, Source
 from poolio.wire.readslab cimport ReadSlab
 
+from poolio.memory.methods import forbid_new
+
 cdef double RETRY_SECONDS = 0.01
 PATIENCE_SECONDS = 5.0
 
@@ -89,6 +91,9 @@ cdef class Shortage:
     cdef list waiting
     cdef double since           # on the loop's clock; again after each closing
 
+    def __init__(self):
+        raise TypeError("a Shortage is made when a pool has no memory")
+
     def _look(self):
         cdef Claimant claimant
         if self.slab.make_room():
@@ -122,6 +127,9 @@ cdef class Shortage:
             most.fail(exc, "Fatal error: the pool had no memory to read into for too long.")
             break
         return 0
+
+
+forbid_new(Shortage)
 
 
 cdef int wait_for_room(Claimant claimant, ReadSlab slab) except -1:

@@ -1,4 +1,5 @@
 import asyncio
+import contextvars
 import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn, final
@@ -24,5 +25,5 @@ class StreamTransport(Endpoint, TransportShape):
 def open_transport(
     reactor: Reactor, sock: socket.socket, protocol: asyncio.BaseProtocol,
     waiter: asyncio.Future[None] | None = None, extra: Mapping[str, Any] | None = None,
-    server: asyncio.AbstractServer | None = None,
+    server: asyncio.AbstractServer | None = None, context: contextvars.Context | None = None,
 ) -> StreamTransport: ...

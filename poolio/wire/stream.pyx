@@ -52,6 +52,8 @@ from poolio.wire.writequeue cimport (
     clear_queue, queued_from, is_sound, put_buffer, put_object, send_queue, unpin, unpin_last,
 )
 
+from poolio.memory.methods import forbid_new
+
 cdef enum:
     CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
 
@@ -491,6 +493,9 @@ cdef class StreamTransport(Endpoint):
         self.state &= ~<unsigned int>SENDS_FILE
 
 
+forbid_new(StreamTransport)
+
+
 cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
     """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
@@ -511,13 +516,13 @@ cdef object attach(StreamTransport transport, object server):
         transport.server = server
 
 
-def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None):
+def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None, context=None):
     """The transport of a connected socket, which it owns from now on; connection_made() is scheduled.
 
     For asyncio's loops, as their `_make_socket_transport`.
     """
     cdef StreamTransport transport
-    transport = new_transport(reactor, protocol, PyContext_CopyCurrent())
+    transport = new_transport(reactor, protocol, PyContext_CopyCurrent() if context is None else context)
     take_socket(transport, sock)
     transport.extra = dict(extra) if extra else {}
     poolio_peer(transport.fd, &transport.peer)
