@@ -1,7 +1,9 @@
-"""Owns what the environment can switch on, and what POOLIO_DEBUG=1 knows: who made an allocation, who never dropped it.
+"""Owns what the environment can switch on, and what POOLIO_DEBUG=1 knows: where each allocation was made, and which
+pools still have some at exit.
 
 Knows no pool and no Buffer: a site is a tuple of text lines, a pool is whatever has `report()` and `statistics()`.
-Called by pool when it is made, by allocation for each allocation of a pool that is being debugged, and at exit.
+Called by pool when it is loaded and when a pool is made, by allocation for each allocation of a pool that is being
+debugged, and at exit.
 """
 
 import atexit
@@ -13,7 +15,8 @@ import weakref
 from types import FrameType
 from typing import Any, Protocol
 
-# Callers shown for an allocation: enough to leave a helper and a protocol's callback, few enough to keep.
+# How many callers are shown for an allocation: enough to see beyond a helper and a protocol's callback, few enough to
+# keep.
 DEPTH = 8
 
 
@@ -26,12 +29,12 @@ _watched: weakref.WeakSet[Reporting] = weakref.WeakSet()
 
 
 def is_set(variable: str) -> bool:
-    """Is this environment variable set, to something else than 0?"""
+    """Is this environment variable set to something other than 0?"""
     return os.environ.get(variable, "") not in ("", "0")
 
 
 def site() -> tuple[str, ...]:
-    """The Python callers now, innermost first. Empty if there are none."""
+    """Return the Python callers of this moment, innermost first, DEPTH at most. Empty if there are none."""
     frame: FrameType | None = sys._getframe().f_back
     lines: list[str] = []
     while frame is not None and len(lines) < DEPTH:
@@ -41,7 +44,7 @@ def site() -> tuple[str, ...]:
 
 
 def watch(pool: Reporting) -> None:
-    """Warn at exit if this pool still has live allocations then."""
+    """Warn at exit if this pool still has live allocations."""
     _watched.add(pool)
 
 
@@ -52,5 +55,5 @@ def _warn_at_exit() -> None:
     for pool in tuple(_watched):
         count = pool.statistics().live_allocations
         if count:
-            # explicit: a line of this file says nothing to who reads it
+            # explicit, because a line of this file would say nothing to the reader
             warnings.warn_explicit(f"{count} allocation(s) never dropped\n{pool.report()}", RuntimeWarning, "poolio", 0)

@@ -16,11 +16,13 @@ class BufferReleased(PoolError, ValueError):
 
 
 class FrameError(PoolError, ValueError):
-    """Bytes that are no frame of this codec. What follows them can't be told apart any more."""
+    """Bytes are no frame of this codec, and what follows them can't be cut into frames any more; or a frame can't be
+    written with this codec.
+    """
 
 
 class FrameTooLarge(FrameError):
-    """A frame beyond its limit. `size`: its bytes, or the least that they can be; `limit`: the most allowed."""
+    """A frame is beyond its limit. `size` is how many bytes it has, or has at least; `limit` is the most allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a frame of {size} bytes is beyond the limit of {limit}")

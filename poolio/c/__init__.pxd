@@ -1,3 +1,3 @@
-# What poolio declares of C: each header has one .pxd, and python.pxd has CPython's own API. Modules cimport from here,
-# and none declares a C function by itself. No header is needed by other people's Cython: what the .pxd of `from poolio
-# cimport ...` use of C stands in guard.pxd, in full.
+# Owns poolio's declarations of C. Each header has one .pxd (net_none.h is a part of net.h), and python.pxd declares
+# CPython's own API. Modules cimport from here, and none declares a C function itself. Other people's Cython needs no
+# header: of this floor, the .pxd files behind `from poolio cimport ...` use guard.pxd alone, which contains its C code.

@@ -1,13 +1,15 @@
-/* Owns the system calls for datagrams: many in one call, in trains, to an address, and what the kernel has dropped.
-   Knows no Python. As in net.h every call returns its result or a negated errno, and refuses where there is no epoll.
+/* Owns the system calls for datagrams: reading and sending many in one call, trains, and the count of those that the
+   kernel has dropped. Knows no Python. Used by datagram, inbox and outbox of the wire floor. As in net.h a system call
+   returns its result or a negated errno, and is refused where there is no epoll.
 
    A batch is one recvmmsg. Each message has two rooms, used one after the other: its slot in the caller's memory, and a
-   share of the overflow, which is seldom touched. So slots can be as small as what is expected, and nothing is cut.
+   share of the overflow, which is seldom touched. So slots can be as small as what is expected, and no IP datagram is
+   cut.
 
      room      [ slot 0 ][ slot 1 ][ slot 2 ] ...      overflow  [ share 0       ][ share 1       ] ...
 
-   A train is a datagram that the kernel has made of many (UDP_GRO), or is going to cut into many (UDP_SEGMENT), each of
-   the same length but for the last. */
+   A train is one message that the kernel has made of many datagrams (UDP_GRO), or is going to cut into many
+   (UDP_SEGMENT). All have the same length; only the last one can be shorter. */
 
 #ifndef POOLIO_DATAGRAM_H
 #define POOLIO_DATAGRAM_H
@@ -15,13 +17,13 @@
 #include "net.h"
 
 enum {
-    POOLIO_BATCH = 32,              /* messages of one call: more gain nothing, measured up to 64 */
+    POOLIO_BATCH = 32,              /* messages of one call; more gain nothing, as measured up to 64 */
     POOLIO_OVERFLOW = 2 << 20,      /* bytes: 65536 for each message of a batch, as much as an IP datagram can have */
-    POOLIO_TRAIN = 64,              /* datagrams in a train to be sent: the least that kernels with UDP_SEGMENT take */
+    POOLIO_TRAIN = 64,              /* datagrams in a train to be sent: every kernel with UDP_SEGMENT takes as many */
     POOLIO_LONGEST = 65507          /* bytes of an IPv4 datagram: 65535 without both headers */
 };
 
-#if POOLIO_HAS_EPOLL      /* else net_none.h has the refusals */
+#if POOLIO_HAS_EPOLL      /* otherwise net_none.h has the refusals */
 
 #include <sys/mman.h>
 #include <sys/un.h>
@@ -36,7 +38,8 @@ enum {
 #define SO_MEMINFO 55
 #endif
 
-enum { POOLIO_DROPS = 8, POOLIO_MEMINFO = 16 };     /* SK_MEMINFO_DROPS of <linux/sock_diag.h>; room for more than it has */
+/* SK_MEMINFO_DROPS of <linux/sock_diag.h>, and room for more numbers than it has. */
+enum { POOLIO_DROPS = 8, POOLIO_MEMINFO = 16 };
 
 typedef struct {
     socklen_t length;
@@ -48,7 +51,7 @@ typedef struct {
     } of;
 } poolio_name;
 
-/* Notes of the kernel: the train's, the drops', and what a socket that somebody has made may have asked for. */
+/* Room for notes of the kernel: about a train, about drops, and those that the maker of a socket may have asked for. */
 typedef union {
     struct cmsghdr aligned;
     char bytes[256];
@@ -61,7 +64,7 @@ typedef struct {
     poolio_control control[POOLIO_BATCH];
 } poolio_batch;
 
-/* What is the same in each call. */
+/* Fills in what is the same in each call. */
 static inline void poolio_batch_prepare(poolio_batch *batch)
 {
     int i;
@@ -74,7 +77,8 @@ static inline void poolio_batch_prepare(poolio_batch *batch)
         head->msg_control = &batch->control[i];
     }
 }
-/* How many messages came, at most `count`. From a local peer no notes are taken: with them come its descriptors. */
+/* Reads messages and returns how many came, at most `count`. No notes are taken from a local peer, because its
+   descriptors would come with them. */
 static inline int poolio_batch_receive(poolio_batch *batch, int fd, int count, int is_local, char *room, size_t slot,
                                        char *overflow, size_t share)
 {
@@ -87,7 +91,7 @@ static inline int poolio_batch_receive(poolio_batch *batch, int fd, int count, i
     }
     POOLIO_RETRY(result, recvmmsg(fd, batch->heads, (unsigned)count, MSG_DONTWAIT | MSG_TRUNC, NULL));
 }
-/* Of message i: its whole length, also if not all of it is here. */
+/* Returns the whole length of message i, even if not all of it is here. */
 static inline ptrdiff_t poolio_batch_size(const poolio_batch *batch, int i)
 {
     return (ptrdiff_t)batch->heads[i].msg_len;
@@ -96,8 +100,8 @@ static inline int poolio_batch_is_cut(const poolio_batch *batch, int i)
 {
     return (batch->heads[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
 }
-/* The length of each datagram of a train, 0 if it is none, -1 if that was lost with other notes; and the socket's count
-   of drops so far, if it was told. */
+/* Returns the length of each datagram of a train; 0 if message i is no train; -1 if that note was lost with others.
+   Sets `drops` to the socket's count of drops so far, if the kernel has told it. */
 static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i, uint32_t *drops)
 {
     struct msghdr *head = &batch->heads[i].msg_hdr;
@@ -115,7 +119,8 @@ static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i, uint32_t 
             memcpy(drops, CMSG_DATA(note), sizeof *drops);
     return length;
 }
-/* Who has sent it: 1 and the address, if it is an IP address; else 0, and the unix socket's path, -1 long if none. */
+/* The sender of message i. Returns 1 and the address if it is an IP address; otherwise 0 and the path of the unix
+   socket, whose length is 0 or less if it has none. */
 static inline int poolio_batch_sender(const poolio_batch *batch, int i, poolio_address *address, const char **path,
                                       ptrdiff_t *path_length)
 {
@@ -132,14 +137,15 @@ static inline int poolio_batch_sender(const poolio_batch *batch, int i, poolio_a
         *path_length = (ptrdiff_t)strnlen(*path, (size_t)*path_length);
     return 0;
 }
-/* Has message i come from the same IP address as the one before it? */
+/* Has message i come from the same IP address as the message before it? */
 static inline int poolio_batch_same_sender(const poolio_batch *batch, int i)
 {
     socklen_t length = batch->heads[i].msg_hdr.msg_namelen;
     return i > 0 && length >= sizeof(struct sockaddr_in) && length == batch->heads[i - 1].msg_hdr.msg_namelen &&
            memcmp(&batch->names[i].of, &batch->names[i - 1].of, length) == 0;
 }
-/* Memory that is zero until it is written to, and takes no room until then. */
+/* Maps the overflow. It is zero, and takes no memory, until it is written to; poolio_overflow_forget() makes it so
+   again. */
 static inline char *poolio_overflow_map(void)
 {
     void *memory = mmap(NULL, POOLIO_OVERFLOW, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -164,7 +170,7 @@ static inline ptrdiff_t poolio_sendto(int fd, const void *data, size_t size, con
     POOLIO_RETRY(result, sendto(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT, poolio_sockaddr(address),
                                 address == NULL ? 0 : address->length));
 }
-/* One call for a train of datagrams of `each` bytes. */
+/* Sends a train of datagrams of `each` bytes in one call. */
 static inline ptrdiff_t poolio_send_train(int fd, const void *data, size_t size, size_t each,
                                           const poolio_address *address)
 {
@@ -188,9 +194,9 @@ static inline ptrdiff_t poolio_send_train(int fd, const void *data, size_t size,
 typedef struct {
     const char *data;
     size_t size;
-    const poolio_address *address;      /* NULL: to where the socket is connected */
+    const poolio_address *address;      /* NULL: where the socket is connected to */
 } poolio_letter;
-/* How many of the letters were sent, POOLIO_BATCH at most; an error if not even the first. */
+/* Sends `count` letters, POOLIO_BATCH at most. Returns how many were sent, or an error if not even the first was. */
 static inline int poolio_send_many(int fd, const poolio_letter *letters, int count)
 {
     struct mmsghdr heads[POOLIO_BATCH];
@@ -205,14 +211,16 @@ static inline int poolio_send_many(int fd, const poolio_letter *letters, int cou
     }
     POOLIO_RETRY(result, sendmmsg(fd, heads, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
-/* The error that an ICMP message has left at the socket; 0: none. */
+/* Takes the error that an ICMP message has left at the socket. Returns its errno, which is not negated; 0 if there is
+   none. */
 static inline int poolio_take_error(int fd)
 {
     int error = 0;
     socklen_t length = sizeof error;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? errno : error;
 }
-/* Let trains be received as such, if it is a UDP socket, and drops be told: both are only better with it. Is it one? */
+/* Asks the kernel to tell of drops and, if this is a UDP socket, to make trains of what arrives. Both only make things
+   better, so errors are ignored. Returns whether this is a UDP socket. */
 static inline int poolio_datagram_options(int fd)
 {
     int yes = 1, protocol = 0, family = AF_UNSPEC;
@@ -226,7 +234,7 @@ static inline int poolio_datagram_options(int fd)
     setsockopt(fd, IPPROTO_UDP, UDP_GRO, &yes, sizeof yes);
     return 1;
 }
-/* What the socket's full receive queue has cost: datagrams, or trains. A count of 32 bits. */
+/* Sets `drops` to the count of datagrams, or trains, that the socket's full receive queue has cost. It has 32 bits. */
 static inline int poolio_drops(int fd, uint32_t *drops)
 {
     uint32_t info[POOLIO_MEMINFO] = {0};

@@ -1,4 +1,5 @@
-# datagrams.h: the system calls for datagrams, many in one. Each returns 0 or more, or a negated errno.
+# Declares datagrams.h: the system calls for datagrams, many in one. Each returns 0 or more, or a negated errno; only
+# poolio_take_error() returns an errno as it is.
 
 from poolio.c.net cimport poolio_address
 
@@ -9,7 +10,7 @@ cdef extern from "poolio/c/datagrams.h" nogil:
         POOLIO_TRAIN
         POOLIO_LONGEST
 
-    # receiving
+    # reading
     ctypedef struct poolio_batch:
         pass
     void poolio_batch_prepare(poolio_batch *batch)

@@ -1,10 +1,10 @@
-/* Owns the asking for memory while poolio works: the heap, objects, the system; and its failing on request.
-   Included by every .pyx that asks. Always with the GIL.
+/* Owns the calls by which poolio asks for memory while it works (of the heap, of objects, of the system), and how they
+   are made to fail on request. Included, through faults.pxd, by every module that asks. Needs the GIL.
 
    In the builds for tests (POOLIO_BUILD=debug, sanitize, coverage) the allocations are counted, and
-   poolio.memory.slab.fail_allocations() lets some of them fail, so that tests can walk through every one of a scenario.
-   Meanwhile nothing comes from the lists of spare structs, which would hide most. In all other builds these are the
-   plain calls. */
+   poolio.memory.slab.fail_allocations() makes some of them fail, so that tests can walk through every one of a
+   scenario. Meanwhile nothing comes from the lists of spare structs and objects, which would hide most allocations. In
+   all other builds these are the plain calls. */
 
 #ifndef POOLIO_FAULTS_H
 #define POOLIO_FAULTS_H
@@ -13,8 +13,8 @@
 #include "memory.h"
 
 typedef struct {
-    long long asked;        /* allocations since fail_allocations() */
-    long long first;        /* the one that fails, from 1; 0: none */
+    long long asked;        /* allocations since the last fail_allocations() */
+    long long first;        /* the first one that fails, counted from 1; 0: none fails */
     long long last;
     long long failed;
 } poolio_faults;
@@ -23,7 +23,7 @@ typedef struct {
 #define POOLIO_HAS_FAULTS 1
 #define POOLIO_FAULTS_NAME "poolio.memory.slab._faults"
 
-/* One for all modules, which slab owns. */
+/* The one struct of all modules. slab owns it; NULL until slab has made it. */
 static inline poolio_faults *poolio_faults_of_all(void)
 {
     static poolio_faults *found = NULL;

@@ -1,4 +1,4 @@
-# faults.h: every allocation that poolio makes while it works, and letting one fail on request. With the GIL.
+# Declares faults.h: allocations that can be made to fail on request. They need the GIL.
 
 from cpython.object cimport PyTypeObject
 

@@ -1,11 +1,11 @@
-# What the builds for tests watch while poolio works; nothing of it is left in a release.
+# Owns the checks that builds for tests make while poolio works. A release build has none of them.
 #
-#   ensure(statement)    debug, sanitize, coverage, fuzz: says which statement is untrue, and where, and aborts. A
-#                        statement has no side effects, so a release build compiles to nothing
-#   poison, unpoison     sanitize, fuzz: tell AddressSanitizer that a range is nobody's, or somebody's again. A pool
-#                        otherwise hides use-after-free from it
+#   ensure(statement)    In debug, sanitize, coverage and fuzz builds: if the statement is untrue, it is printed with
+#                        its place, and the process aborts. It has no side effects, so a release build drops it.
+#   poison, unpoison     In sanitize and fuzz builds: they tell AddressSanitizer that a range belongs to nobody, or to
+#                        somebody again. Without them a pool hides use-after-free from it.
 #
-# There is no header: inline functions of .pxd files that other people cimport use these.
+# There is no header, because inline functions of .pxd files that other people cimport use these.
 
 cdef extern from *:
     """

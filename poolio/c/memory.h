@@ -1,8 +1,10 @@
-/* Owns what slabs need from the platform: map, unmap, wipe, and a clock. Knows no Python.
+/* Owns what slabs need from the platform: mapping, unmapping and wiping memory, a clock, and the name of the build.
+   Knows no Python. Used by slab, and by faults.h.
 
-   map    zeroed memory from the system, at least 64-byte aligned; NULL when there is none
-   seconds  of a clock that never goes back
-   wipe   memset to zero that the compiler may not drop as a dead store */
+   poolio_map      returns zeroed memory from the system, aligned to at least 64 bytes; NULL when there is none
+   poolio_unmap    gives that memory back
+   poolio_wipe     is a memset to zero that the compiler may not drop as a dead store
+   poolio_seconds  reads a clock that never goes back */
 
 #ifndef POOLIO_MEMORY_H
 #define POOLIO_MEMORY_H

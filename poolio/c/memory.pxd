@@ -1,4 +1,4 @@
-# memory.h: what slabs need of the platform.
+# Declares memory.h: what slabs need from the platform. poolio_map() is called through faults.h only.
 
 cdef extern from "poolio/c/memory.h" nogil:
     const char *POOLIO_VARIANT

@@ -1,9 +1,10 @@
-/* Owns the system calls of poolio's own transports: epoll, receiving, sending, accepting, one clock.
-   Knows no Python. Included by the .pyx files of the wire floor only.
+/* Owns the system calls of poolio's own transports (epoll, reading, sending, accepting, one clock), and the kernel's
+   form of an address. Knows no Python. Used by the modules of the wire floor only, and by datagrams.h.
 
-   Every call returns its result (0 or more) or a negated errno, so nothing depends on errno between two calls, and is
-   repeated by itself when a signal interrupts it; only waiting is not, as the caller wants to look at signals.
-   Where there is no epoll, net_none.h answers every call with -ENOSYS: the package builds, and the reactor refuses. */
+   Every system call returns its result (0 or more) or a negated errno, so nothing depends on errno between two calls.
+   Reading, sending and accepting are repeated when a signal interrupts them. Waiting is not, because the caller wants
+   to look at signals; closing is not, as poolio_close() says.
+   Where there is no epoll, net_none.h answers these calls with -ENOSYS: the package builds, and the reactor refuses. */
 
 #ifndef POOLIO_NET_H
 #define POOLIO_NET_H
@@ -105,7 +106,7 @@ static inline int poolio_send_end(int fd)
 }
 static inline int poolio_close(int fd)
 {
-    return close(fd) < 0 ? -errno : 0;   /* never repeated: the number may be another's by then */
+    return close(fd) < 0 ? -errno : 0;   /* never repeated: the number may be another socket's by then */
 }
 static inline double poolio_now(void)
 {
@@ -114,7 +115,7 @@ static inline double poolio_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* What Python calls the address: family, the 4 or 16 bytes of the host, port, flow label, scope. */
+/* The parts of which Python makes an address: family, the 4 or 16 bytes of the host, port, flow label, scope. */
 static inline int poolio_address_family(const poolio_address *address)
 {
     return address->length == 0 ? AF_UNSPEC : address->of.any.sa_family;
@@ -141,7 +142,8 @@ static inline int poolio_same_address(const poolio_address *one, const poolio_ad
 {
     return one->length == other->length && memcmp(&one->of, &other->of, one->length) == 0;
 }
-/* Taken from high bits of the product, which all bits of the address reach: neighbouring ports differ in high ones. */
+/* The hash is taken from high bits of the product, because all bits of the address reach them, and neighbouring ports
+   differ in high bits. */
 static inline uint32_t poolio_address_hash(const poolio_address *address)
 {
     uint64_t hash = 0;
@@ -153,7 +155,7 @@ static inline uint32_t poolio_address_hash(const poolio_address *address)
     }
     return (uint32_t)(hash >> 40);
 }
-/* Of a host written in numbers; 0 if it is not. */
+/* Makes the address of a host that is written in numbers. Returns 0 if the host is not. */
 static inline int poolio_numeric_address(poolio_address *address, int family, const char *host, unsigned port)
 {
     memset(address, 0, sizeof *address);

@@ -1,4 +1,4 @@
-# net.h: the system calls of the wire. Each returns 0 or more, or a negated errno.
+# Declares net.h: the system calls of the wire floor. Each returns 0 or more, or a negated errno.
 
 from libc.stdint cimport uint64_t
 

@@ -1,5 +1,6 @@
-/* Owns the refusals of systems without epoll: every call of net.h and datagrams.h answers -ENOSYS.
-   Included by net.h. The package builds and imports there; making a Reactor raises, and says what is missing. */
+/* Owns the refusals of systems without epoll. The system calls of net.h and datagrams.h answer -ENOSYS; what has no
+   error to answer with says 0, or does nothing. Included by net.h. The package builds and imports there; making a
+   Reactor raises an error that says what is missing. */
 
 #ifndef POOLIO_NET_NONE_H
 #define POOLIO_NET_NONE_H
@@ -40,7 +41,7 @@ typedef struct { unsigned length; } poolio_address;
 #define poolio_address_hash(address) (0u)
 #define poolio_numeric_address(address, family, host, port) (0)
 
-/* datagrams.h */
+/* for datagrams.h */
 typedef struct { int none; } poolio_batch;
 typedef struct { const char *data; size_t size; const poolio_address *address; } poolio_letter;
 

@@ -1,7 +1,7 @@
-/* Owns the order of bytes in fixed-width integers: load, store and swap. Knows no Python.
+/* Owns the byte order of fixed-width integers: load, store and swap. Knows no Python. Used by memory/numbers.
 
-   Widths are 1, 2, 4 or 8 bytes and constant at each call. Loads are written out, as compilers make one load and one
-   byte swap of that form and not of a loop (2 ns). No alignment is needed. */
+   A width is 1, 2, 4 or 8 bytes, and constant at each call. Loads are written out, because compilers make one load and
+   one byte swap of that form, but not of a loop (2 ns). No alignment is needed. */
 
 #ifndef POOLIO_NUMBERS_H
 #define POOLIO_NUMBERS_H

@@ -1,4 +1,4 @@
-# numbers.h: fixed-width integers in either byte order.
+# Declares numbers.h: fixed-width integers in either byte order.
 
 from libc.stdint cimport uint64_t
 

@@ -1,4 +1,4 @@
-# objects.h: what poolio does to Python objects below the level of Cython. With the GIL.
+# Declares objects.h: what poolio does to Python objects and types below the level of Cython. Needs the GIL.
 
 from cpython.object cimport PyObject, PyTypeObject
 

@@ -1,4 +1,4 @@
-# CPython's C API, as far as Cython's own cpython package lacks it, or declares it in a way that costs more.
+# Declares the parts of CPython's C API that Cython's own cpython package lacks, or declares in a way that costs more.
 
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint64_t, uintptr_t
@@ -32,7 +32,7 @@ cdef extern from "Python.h":
     int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 
-    # calls. A result that is NULL has an exception set: see raise_again() in objects.pxd
+    # calls. When a result is NULL, an exception is set: see poolio_raise_again() in objects.pxd
     ctypedef PyObject *(*vectorcallfunc)(PyObject *callable, PyObject **arguments, size_t count, PyObject *names)
     PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
     PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject **arguments, size_t count, PyObject *names)
@@ -41,7 +41,7 @@ cdef extern from "Python.h":
     PyObject *PyMethod_GET_SELF(PyObject *method)
     PyObject *PyMethod_GET_FUNCTION(PyObject *method)
 
-    # contexts: of contextvars
+    # contexts of contextvars
     object PyContext_Copy(object context)
     object PyContext_CopyCurrent()
     int PyContext_Enter(PyObject *context) except -1

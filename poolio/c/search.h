@@ -1,10 +1,13 @@
-/* Owns the search for bytes in bytes: first, last, and how often. Knows no Python.
+/* Owns the search for bytes in bytes: the first place, the last place, and how many there are. Knows no Python. Used by
+   memory/search, buffer and chain.
 
-   The first byte is searched with memchr, which looks at 32 bytes at a time. Text that is full of that byte would
-   make it slow, so after more false starts than memchr's speed pays for, the system's memmem (linear in glibc, musl and
-   the BSDs) takes over. A false start that goes on for longer than memchr would look at a time is charged with the whole
-   needle, or text made for it would cost size * length. Backwards there is no such help: size * length steps at worst,
-   as in bytes.rfind. The found position is an offset; -1: not there. An empty needle is found at once. */
+   A search returns an offset, or -1 if the needle is not there. An empty needle is found at once.
+
+   The needle's first byte is searched with memchr, which looks at 32 bytes at a time. Text that is full of that byte
+   would make it slow. So after more false starts than memchr's speed pays for, the system's memmem takes over, which is
+   linear in glibc, musl and the BSDs; Windows has none. A false start that agrees for 32 bytes or more is charged with
+   the whole needle, because text made for that would otherwise cost size * length. The search for the last place has
+   no such help: it takes size * length steps at worst, as bytes.rfind does. */
 
 #ifndef POOLIO_SEARCH_H
 #define POOLIO_SEARCH_H
@@ -12,9 +15,9 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A false start costs as much as this many bytes of memmem; so many bytes must lie behind for each. */
+/* A false start costs as much as this many bytes of memmem, so as many bytes must have been searched for each one. */
 #define POOLIO_BYTES_PER_MISS 32
-/* False starts that are forgiven at the beginning. */
+/* This many false starts at the beginning are free. */
 #define POOLIO_FREE_MISSES 8
 
 static inline ptrdiff_t poolio_find(const char *text, ptrdiff_t size, const char *needle, ptrdiff_t length)

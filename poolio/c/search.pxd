@@ -1,4 +1,4 @@
-# search.h: bytes in bytes.
+# Declares search.h: the search for bytes in bytes.
 
 cdef extern from "poolio/c/search.h" nogil:
     Py_ssize_t poolio_find(const char *text, Py_ssize_t size, const char *needle, Py_ssize_t length)

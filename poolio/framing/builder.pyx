@@ -1,7 +1,7 @@
 """Owns FrameBuilder: a frame whose size is known only at its end, with room for its header in front.
 
-Refuses to know what a header says (the codec's put_header()) and connections: what it is sent with has write() and
-writelines(). Made by `writer.frame(codec)`, which gives it the pool of the connection.
+Refuses to know what a header says (the codec's put_header()), and connections: it sends through any object that has
+write() and writelines(). Made by `writer.frame(codec)`, which gives it the pool of the connection.
 """
 
 cimport cython
@@ -14,23 +14,24 @@ from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool
 
 cdef enum:
-    BLOCK_BYTES = 4096          # of small pieces of a frame; larger ones than half of it are sent as they are
+    BLOCK_BYTES = 4096          # for small pieces of a frame; pieces larger than half of it are sent as they are
 
 
 @cython.final
 @cython.nonecheck(True)
 cdef class FrameBuilder:
-    """Builds one frame whose size is not known before, with room for its header in front.
+    """Builds one frame whose size is known only at its end, with room for its header in front.
 
         with writer.frame(codec) as frame:
             frame.reserve(4).write_u32be(kind, 0)
             frame.write(payload)
 
     codec   a LengthPrefixed without offset, or a Varint
-    pool    where the frame lies: the connection's; None: the default pool
+    pool    where the frame lies: the connection's pool; None means the default pool
 
-    At the end of the `with` the header is filled in and the frame is sent; if the block raises, nothing is sent.
-    FrameTooLarge beyond the codec's max_frame, when the frame is sent.
+    At the end of the `with` block the header is filled in and the frame is sent. If the block raises, nothing is sent.
+    FrameTooLarge is raised at the end of the block if the body is beyond the codec's max_frame, or beyond what the
+    length field can say.
     """
 
     cdef object writer              # has write() and writelines()
@@ -38,10 +39,10 @@ cdef class FrameBuilder:
     cdef Pool pool
     cdef Buffer head                # the first block, with room for the header
     cdef Buffer block               # small pieces are copied here; None: closed
-    cdef Py_ssize_t start           # of what is in it and not yet among the pieces
-    cdef Py_ssize_t end
+    cdef Py_ssize_t start           # of the bytes in the block that are not yet among the pieces
+    cdef Py_ssize_t end             # of all bytes in the block
     cdef list pieces                # of the body
-    cdef Py_ssize_t size
+    cdef Py_ssize_t size            # of the body so far
 
     def __init__(self, writer, codec, pool=None):
         if not isinstance(codec, Codec) or (<Codec>codec).header_room == 0:
@@ -71,7 +72,10 @@ cdef class FrameBuilder:
         return self.size
 
     def write(self, data):
-        """Append a Buffer or any bytes-like object. Large Buffers, frozen from here on, and `bytes` are not copied."""
+        """Append a Buffer or any bytes-like object.
+
+        `bytes` and Buffers above 2 KiB are not copied; such a Buffer is frozen from here on.
+        """
         cdef Py_ssize_t size = len(data) if PyBytes_CheckExact(data) or type(data) is Buffer else 0
         self._ensure_open()
         if size > BLOCK_BYTES // 2 and (PyBytes_CheckExact(data) or try_freeze(<Buffer>data)):
@@ -83,7 +87,10 @@ cdef class FrameBuilder:
             self._reserve(view.nbytes)[:] = view.cast("B") if view.nbytes else b""
 
     def reserve(self, Py_ssize_t size):
-        """The next `size` bytes of the body, as a Buffer to be written to. Fill them: only a pool that zeroes does."""
+        """Return the next `size` bytes of the body as a writable Buffer.
+
+        Fill all of it: only a pool that zeroes has cleared it.
+        """
         self._ensure_open()
         if size < 0:
             raise ValueError(f"size must be at least 0, not {size}")

@@ -1,4 +1,4 @@
-# Codec: what a frame is, for each protocol on a connection. See codec.pyx.
+# Codec: the base of all codecs. See codec.pyx.
 
 from libc.stdint cimport uint64_t
 
@@ -9,8 +9,8 @@ from poolio.memory.pool cimport Pool
 cdef enum Encoder:
     NOT_LOOKED_FOR
     OURS                # build() does what encode() does
-    WITH_POOL           # somebody else's encode(), which takes the connection's pool
-    WITHOUT_POOL        # and one that does not
+    WITH_POOL           # somebody else's encode() is called, which takes the connection's pool
+    WITHOUT_POOL        # somebody else's encode() is called, which does not take it
 
 
 cdef class Codec:
@@ -25,11 +25,11 @@ cdef class Codec:
     cpdef object decode(self, Chain chain)
     cpdef object decode_last(self, Chain chain)
 
-    # What to send for a frame of these pieces, in memory of this pool: a Buffer or bytes, or a list of them. build() is
-    # the compiled half of it, of the codecs in `own_encoders`
+    # Return what to send for a frame of these pieces, in memory of this pool: a Buffer or bytes, or a list of them.
+    # build() is the compiled half of it, for the codecs in `own_encoders`
     cdef object to_send(self, tuple pieces, Pool pool)
     cdef object build(self, tuple pieces, Pool pool)
-    # Write the header of a body of `size` bytes, so that it ends at `end`; returns its length, header_room at most
+    # Write the header of a body of `size` bytes, so that it ends at `end`; return its length, header_room at most
     cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1
 
     cdef int _find_encoder(self) except -1
@@ -37,7 +37,7 @@ cdef class Codec:
 
 
 cdef inline object decode_next(Codec codec, Chain chain):
-    """codec.decode(chain), which must get on: nothing waits for ever, whatever a codec does."""
+    """Call codec.decode(chain). RuntimeError for a frame without a byte taken: no codec can make a loop endless."""
     cdef Py_ssize_t before = chain.size
     frame = codec.decode(chain)
     if chain.size == before and frame is not None:
@@ -52,7 +52,7 @@ cdef inline int ensure_chain(Chain chain) except -1:
 
 
 cdef int raise_stuck(Codec codec) except -1
-# Append all whole frames of the chain. If that raises, those before are in the list
+# Append all whole frames of the chain to the list. If that raises, the frames before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
-# 0 or 1: which of the two the argument of this name is; ValueError if neither
+# Return 0 or 1: which of the two the argument of this name is; ValueError if it is neither
 cdef int one_of(name, value, first, second) except -1

@@ -5,11 +5,11 @@ Chain, frames go out as Buffers. Called by FramedProtocol, `reader.frames()` and
 feed() and encode().
 
 A codec is the rules alone; how far a connection has come is in its Chain. So one codec serves any number of
-connections, but for `feed()`, which keeps a chain of its own. A frame is a slice of what was received, or one copy
-where it straddles two Buffers. What a peer announces is compared with `max_frame` and reserves nothing. A frame that is
-written lies in the pool of its connection.
+connections; only `feed()` keeps a chain of its own. A frame is a slice of what was received, or one copy where it
+straddles two Buffers. The size that a peer announces is compared with `max_frame`, and no memory is reserved for it. A
+frame that is written lies in the pool of its connection.
 
-A frame that is too large raises FrameTooLarge, after all frames before it were delivered, each time that its chain is
+A frame that is too large raises FrameTooLarge, after all frames before it were returned, each time that its chain is
 looked at; or it is dropped as it comes and counted (too_large="discard").
 """
 
@@ -24,10 +24,10 @@ from poolio.memory.pool cimport Pool, default_pool
 
 from poolio.errors import FrameTooLarge
 
-# The default max_frame: what WebSocket libraries allow; gRPC has 4 MiB.
+# The default max_frame is what WebSocket libraries allow; gRPC allows 4 MiB.
 MAX_FRAME = 1 << 20
 
-# Classes whose encode() is build() in other words.
+# Classes whose encode() makes the same frame as their build().
 own_encoders = set()
 
 
@@ -35,16 +35,16 @@ cdef class Codec:
     """Base of all codecs, and of your own: override `decode(chain)`, and `encode(...)` if you also write.
 
     max_frame  the largest frame in bytes, without header and delimiter, inclusive; 1 MiB by default. A codec of your
-               own looks after it itself.
-    too_large  "raise": FrameTooLarge; "discard": drop such frames, count them in `discarded` and go on.
+               own must check it itself.
+    too_large  "raise" raises FrameTooLarge; "discard" drops such frames, counts them in `discarded` and goes on.
 
-    `decode(chain)` takes the next frame out of a `poolio.Chain`, a byte at least, and returns it, a Buffer or any other
-    object; None: it is not complete. It may set `chain.wanted` to the number of bytes that the chain must hold for
-    another try, and raise FrameError for what is no frame: the connection is then closed. State of a codec of your own
-    belongs to one connection: give each its own codec then.
+    `decode(chain)` takes the next frame, at least one byte, out of a `poolio.Chain` and returns it as a Buffer or any
+    other object. It returns None if the frame is not complete. It may set `chain.wanted` to the number of bytes that
+    the chain must hold for another try, and raise FrameError for bytes that are no frame: the connection is then
+    closed. If a codec of your own keeps state, give each connection its own codec.
 
     `encode(*pieces)` returns one frame, a Buffer or bytes-like. If it takes the keyword `pool`, it is given the pool of
-    the connection that the frame is written to; what it allocates belongs there.
+    the connection that the frame is written to; it should allocate there.
     """
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
@@ -54,13 +54,13 @@ cdef class Codec:
         self.discards = one_of("too_large", too_large, "raise", "discard")
 
     cpdef object decode(self, Chain chain):
-        """The next frame; None if it is not complete."""
+        """Take out and return the next frame; None if it is not complete."""
         raise NotImplementedError(f"{type(self).__name__} has no decode()")
 
     cpdef object decode_last(self, Chain chain):
-        """Called at the end of the stream, after the last whole frame: a last frame, or None.
+        """Called at the end of the stream, after the last whole frame; returns a last frame, or None.
 
-        Bytes that are left are an asyncio.IncompleteReadError, which has them.
+        If bytes are left, it raises an asyncio.IncompleteReadError that has them.
         """
         ensure_chain(chain)
         if chain.size > 0:
@@ -68,19 +68,21 @@ cdef class Codec:
         return None
 
     def encode(self, *pieces):
-        """One frame, ready to be sent."""
+        """Return one frame, ready to be sent."""
         raise NotImplementedError(f"{type(self).__name__} has no encode()")
 
     def gather(self, list pieces not None, Pool pool=None):
-        """A list of what to send for a frame of these pieces. encode(*pieces), or without a copy of the large ones.
+        """Return a list of what to send for a frame of these pieces.
 
-        pool  where what is copied lies; None: the default pool
+        It is the result of encode(*pieces), or the header and the pieces of a large body without a copy.
+
+        pool  what is copied lies in this pool; None means the default pool
         """
         cdef object found = self.to_send(tuple(pieces), default_pool() if pool is None else pool)
         return found if type(found) is list else [found]
 
     cdef object to_send(self, tuple pieces, Pool pool):
-        """What to send for a frame of these pieces, in memory of this pool: one object, or a list of them."""
+        """Return what to send for a frame of these pieces, in memory of this pool: one object, or a list of them."""
         if self.encoder == NOT_LOOKED_FOR:
             self._find_encoder()
         if self.encoder == OURS:
@@ -112,9 +114,9 @@ cdef class Codec:
         return self.chain_of_feed
 
     def feed(self, data):
-        """The frames that are complete with these bytes, in order. A Buffer is not copied; you may release yours.
+        """Return the frames that these bytes complete, in order. A Buffer is not copied; you may release yours.
 
-        What decode() raises comes at the first call that has no whole frame to return before it.
+        An error of decode() is raised by the first call that has no whole frame to return before it.
         """
         cdef Chain chain = self.chain
         cdef list frames = []
@@ -131,7 +133,7 @@ cdef class Codec:
         return frames
 
     cdef int _too_large(self, Chain chain, uint64_t size, uint64_t header) except -1:
-        """This frame with its header is not wanted."""
+        """Raise FrameTooLarge for this frame, or drop it with its header and count it."""
         if not self.discards:
             raise FrameTooLarge(size, self.max_frame)
         self.discarded += 1
@@ -140,7 +142,7 @@ cdef class Codec:
 
 
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1:
-    """Append all whole frames of the chain. What raises has left those before it in the list."""
+    """Append all whole frames of the chain to the list. If that raises, the frames before are in the list."""
     while chain.size > 0 and chain.size >= chain.wanted:
         frame = decode_next(codec, chain)
         if frame is None:
@@ -163,7 +165,7 @@ cdef bint _takes_pool(encode) except -1:
 
 
 cdef int one_of(name, value, first, second) except -1:
-    """0 or 1: which one it is."""
+    """Return 0 if value is the first, 1 if it is the second; ValueError if it is neither."""
     if value != first and value != second:
         raise ValueError(f"{name} must be {first!r} or {second!r}, not {value!r}")
     return value == second

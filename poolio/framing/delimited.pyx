@@ -1,4 +1,4 @@
-"""Owns Delimited: frames that end with a delimiter, such as lines. StreamReader searches with it, too.
+"""Owns Delimited: the codec of frames that end with a delimiter, such as lines. StreamReader searches with it, too.
 
 Refuses to know connections (codec) and how bytes are laid into memory (encoding). The chain remembers how far it was
 searched, so nothing is searched twice.
@@ -19,19 +19,20 @@ from poolio.framing.codec import MAX_FRAME, own_encoders
 from poolio.memory.methods import own_methods
 
 cdef enum:
-    # Several delimiters are searched in windows that double: one that is nowhere costs no more than those that are.
+    # Several delimiters are searched in windows that double, so that one that is nowhere costs no more than the others.
     FIRST_WINDOW = 256
 
 
 cdef class Delimited(Codec):
     """Frames that end with a delimiter, such as lines.
 
-    delimiter   the bytes, or a sequence of several: whichever ends first ends the frame; of those that end together the
-                longest, so of b"\\r\\n" and b"\\n" both. Written is the first one
-    ends        "strip": frames are what stands between; "keep": each has its delimiter
-    last        what stands behind the last delimiter when the stream ends: "refuse", an asyncio.IncompleteReadError;
-                "deliver", as a last frame
-    max_frame, too_large   as Codec; max_frame is without the delimiter. `size` of the error is the least that it can be
+    delimiter   the bytes, or a sequence of several. The one that ends first ends the frame; of those that end together
+                it is the longest, so both b"\\r\\n" and b"\\n" can be given. The first of the sequence is written
+    ends        with "strip" frames are what stands between; with "keep" each has its delimiter
+    last        for bytes behind the last delimiter when the stream ends: "refuse" raises an
+                asyncio.IncompleteReadError; "deliver" makes them a last frame
+    max_frame, too_large   as in Codec; max_frame is without the delimiter. When decode() raises, `size` of the error
+                is the least that it can be
     """
 
     def __cinit__(self, *arguments, **options):
@@ -74,7 +75,7 @@ cdef class Delimited(Codec):
                 return chain.cut_out(0, found, length)
 
     cdef inline Py_ssize_t _find_near(self, Chain chain) noexcept:
-        """As find(), for what lines mostly are: ended by one byte, in the Buffer that they begin in. -1: look again."""
+        """As find(), for most lines: one byte ends them, in the Buffer where they begin. -1 if find() must look."""
         cdef const char *at
         if self.byte < 0 or chain.searched > 0 or chain.first == NULL:
             return -1
@@ -108,7 +109,7 @@ cdef class Delimited(Codec):
         return found
 
     cdef Py_ssize_t _find_one_of(self, Chain chain, Py_ssize_t start, Py_ssize_t *length) except -2:
-        """The one that ends first."""
+        """As find(), for several delimiters: the one that ends first."""
         cdef Py_ssize_t window = FIRST_WINDOW
         cdef Py_ssize_t best = -1
         cdef Py_ssize_t stop, found
@@ -119,14 +120,17 @@ cdef class Delimited(Codec):
                 if found >= 0:
                     best = found
                     length[0] = PyBytes_GET_SIZE(delimiter)
-                    stop = found + length[0] - 1        # others have to end before it
+                    stop = found + length[0] - 1        # another one has to end before it
             if best >= 0 or stop == chain.size:
                 return best
             start = max(stop - self.longest + 1, start)
             window *= 2
 
     cdef int _discard_begun(self, Chain chain) except -1:
-        """The frame is too large already; of a delimiter that has begun, less than the longest one is here."""
+        """Refuse or drop a frame that is too large before its delimiter has come.
+
+        As many bytes stay as the beginning of a delimiter can have.
+        """
         if not self.discards:
             raise FrameTooLarge(self.max_frame + 1, self.max_frame)
         chain.to_discard = UNTIL_THE_END
@@ -142,11 +146,11 @@ cdef class Delimited(Codec):
         return 0
 
     def encode(self, *pieces, pool=None):
-        """One Buffer: these bytes-like objects and the delimiter. FrameTooLarge beyond max_frame.
+        """Return one Buffer: these bytes-like objects and the delimiter. FrameTooLarge beyond max_frame.
 
-        pool  where it lies; None: the default pool. PoolExhausted at its limit
+        pool  where the Buffer lies; None means the default pool. PoolExhausted at its limit
 
-        ValueError if it would be read as another frame, because a delimiter is in it or is formed with its end.
+        ValueError if it would be decoded as another frame, because a delimiter is in it or is formed with its end.
         """
         return self.build(pieces, pool_or_default(pool))
 

@@ -7,13 +7,13 @@ from poolio.memory.pool cimport Pool
 cdef enum:
     LARGEST_HEADER = 64
 
-# Bytes of these pieces together; TypeError for what is not bytes-like
+# Return the bytes of these pieces together; TypeError for a piece that is not bytes-like
 cdef Py_ssize_t sum_of(tuple pieces) except -1
-# A Buffer of these pieces, `size` bytes together, with room before and behind that the caller fills
+# Make a Buffer of these pieces, `size` bytes together, with room before and behind that the caller fills
 cdef Buffer joined(Pool pool, tuple pieces, Py_ssize_t size, Py_ssize_t before, Py_ssize_t behind)
-# Header and body in one Buffer. The header ends behind `room` bytes; if it is shorter, the frame begins later
+# Make one Buffer of header and body. The header ends behind `room` bytes; if it is shorter, the frame begins later
 cdef Buffer frame_of(Codec codec, Py_ssize_t room, tuple pieces, Pool pool)
-# What to send: that, or for a large body a list of the header and of the pieces as they are
+# Return what to send: that Buffer, or for a large body a list of the header and of the pieces as they are
 cdef object header_and_body(Codec codec, tuple pieces, Pool pool)
-# The pool that encode() was given; the default pool for None. TypeError for anything else
+# Return the pool that encode() was given, or the default pool for None. TypeError for anything else
 cdef Pool pool_or_default(pool)

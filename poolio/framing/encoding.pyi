@@ -1,1 +1,1 @@
-# Nothing for Python.
+# This module has nothing for Python.

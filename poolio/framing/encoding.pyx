@@ -1,6 +1,7 @@
 """Owns how a frame's bytes are laid into memory: pieces joined, a header in front, large bodies left where they are.
 
-Refuses to know what a header says (the codecs' put_header()) and where a frame goes. The pool is the caller's choice:
+Refuses to know what a header says (the codecs' put_header()) and where a frame goes. Called by lengths, delimited and
+builder. The pool is the caller's choice:
 for a connection it is the connection's own, so that its zeroing mode and its limit hold for what is written, too.
 
 Other people's code can run in between (a __buffer__), and may change the pieces; so their size is looked at again while
@@ -17,7 +18,7 @@ from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool, default_pool
 
 cdef enum:
-    # Up to so many bytes a copy into one Buffer costs less than sending header and body as two pieces.
+    # Up to this many bytes a copy into one Buffer costs less than sending header and body as two pieces.
     COPY_UP_TO = 4096
 
 

@@ -28,25 +28,25 @@ cdef class LengthPrefixed(Codec):
     width       bytes of the length field: 1, 2, 3, 4 or 8
     byteorder   "big" or "little"
     offset      bytes of the header before the length field: 0 to 32
-    counts      "body": the length is that of what follows the field; "frame": of the whole, header included
-    adjustment  added to the length read, subtracted from the one written: if the protocol counts otherwise
-    header      "strip": frames are bodies; "keep": they begin with the header
-    max_frame, too_large   as Codec; max_frame is for the body
+    counts      "body" counts what follows the length field; "frame" counts the whole frame, header included
+    adjustment  added to the length that is read, subtracted from the one written, if a protocol counts otherwise
+    header      with "strip" frames are bodies; with "keep" they begin with the header
+    max_frame, too_large   as in Codec; max_frame is for the body
 
-    The header is `offset` bytes and the length field. FrameError if a length is less than what it must count.
+    The header is `offset` bytes and the length field. FrameError if a length is less than the bytes that it must count.
     """
 
     cdef readonly int width
     cdef readonly Py_ssize_t adjustment
     cdef Py_ssize_t offset
     cdef Py_ssize_t header_size
-    cdef Py_ssize_t counted         # of the header: what the length includes, less the adjustment
-    cdef Py_ssize_t largest         # body that can be written: max_frame, or what the field can say
+    cdef Py_ssize_t counted         # bytes of the header that the length includes, less the adjustment
+    cdef Py_ssize_t largest         # the largest body that can be written: max_frame, or what the field can say
     cdef bint is_little
     cdef bint keeps
 
     def __cinit__(self, *arguments, **options):
-        self.width = self.header_size = 4       # sound, whatever a subclass does
+        self.width = self.header_size = 4       # valid values, even if a subclass does not call __init__()
 
     def __init__(
         self, width=4, *, byteorder="big", offset=0, counts="body", adjustment=0, header="strip", max_frame=MAX_FRAME,
@@ -97,7 +97,7 @@ cdef class LengthPrefixed(Codec):
         return None
 
     cdef uint64_t _body_of(self, uint64_t number) except? 0:
-        """Bytes of the body, from what the length field says."""
+        """Return the bytes of the body, from what the length field says."""
         if self.counted >= 0:
             if number < <uint64_t>self.counted:
                 raise FrameError(f"the length field says {number}, and is to count {self.counted} bytes at least")
@@ -105,10 +105,10 @@ cdef class LengthPrefixed(Codec):
         return number + <uint64_t>-self.counted if number < <uint64_t>PY_SSIZE_T_MAX else number
 
     def encode(self, *pieces, before=b"", pool=None):
-        """One Buffer: the header, and these bytes-like objects as the body.
+        """Return one Buffer: the header, and these bytes-like objects as the body.
 
         before  the `offset` bytes in front of the length field
-        pool    where the Buffer lies; None: the default pool
+        pool    where the Buffer lies; None means the default pool
 
         FrameTooLarge beyond max_frame, and beyond what the field can say; PoolExhausted at the pool's limit.
         """
@@ -141,9 +141,9 @@ cdef class LengthPrefixed(Codec):
 
 cdef class Varint(Codec):
     """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the high
-    bit set on all but the last byte, 10 bytes at most (LEB128, as Protocol Buffers' delimited messages).
+    bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
 
-    max_frame, too_large   as Codec; max_frame is for the body
+    max_frame, too_large   as in Codec; max_frame is for the body
 
     FrameError for a length that does not end within 10 bytes or does not fit 64 bits.
     """
@@ -183,9 +183,9 @@ cdef class Varint(Codec):
         return None
 
     def encode(self, *pieces, pool=None):
-        """One Buffer: the length, and these bytes-like objects. FrameTooLarge beyond max_frame.
+        """Return one Buffer: the length, and these bytes-like objects. FrameTooLarge beyond max_frame.
 
-        pool  where it lies; None: the default pool. PoolExhausted at its limit
+        pool  where the Buffer lies; None means the default pool. PoolExhausted at its limit
         """
         return frame_of(self, VARINT_BYTES, pieces, pool_or_default(pool))
 
@@ -208,7 +208,7 @@ cdef class Varint(Codec):
 
 
 cdef class FixedSize(Codec):
-    """Frames of `size` bytes each, 1 and more, with nothing between them."""
+    """Frames of `size` bytes each, 1 or more, with nothing between them."""
 
     cdef readonly Py_ssize_t size
 
@@ -229,9 +229,9 @@ cdef class FixedSize(Codec):
         return chain.cut(self.size)
 
     def encode(self, *pieces, pool=None):
-        """One Buffer of these bytes-like objects, which must be `size` bytes together: ValueError.
+        """Return one Buffer of these bytes-like objects. ValueError if they are not `size` bytes together.
 
-        pool  where it lies; None: the default pool. PoolExhausted at its limit
+        pool  where the Buffer lies; None means the default pool. PoolExhausted at its limit
         """
         return self.build(pieces, pool_or_default(pool))
 
@@ -260,7 +260,7 @@ cdef inline uint64_t _number(const char *data, int width, bint is_little) noexce
 
 
 cdef Py_ssize_t _varint_at(const char *data, Py_ssize_t there, uint64_t *number) noexcept:
-    """How many bytes the integer takes; 0: it does not end here."""
+    """Return how many bytes the integer takes; 0 if it does not end here, or does not fit 64 bits."""
     cdef Py_ssize_t index
     cdef unsigned char byte
     number[0] = 0

@@ -1,5 +1,5 @@
-# Allocation: a range carved once and who holds it. Holder: a hold on part of one, which is what a Buffer is before it
-# is bytes. See allocation.pyx.
+# Allocation: a range that was carved once, with a count of its holders. Holder: a hold on a part of an allocation, and
+# the base of Buffer. See allocation.pyx.
 
 from cpython.object cimport PyObject, PyTypeObject
 
@@ -12,8 +12,8 @@ cdef struct Allocation:
     Slab *slab                     # NULL: memory of its own, or none at all (size 0)
     char *memory
     Py_ssize_t size
-    # who holds it
-    Py_ssize_t holders             # Buffers on it that are alive, and write queues that still have to send from it
+    # its holders
+    Py_ssize_t holders             # Buffers on it that are alive, and pieces of write queues that are still to be sent
     Py_ssize_t shown               # sum of their lengths; overlaps count twice
     Py_ssize_t writable_exports
     bint frozen
@@ -44,14 +44,17 @@ cdef inline Py_ssize_t buffer_length(Holder buf) noexcept nogil:
 
 
 cdef inline char *buffer_writable_data(Holder buf) except NULL:
-    """As `buffer_data`, to write to: BufferReleased, TypeError if frozen or None. LIFETIME: also until freeze()."""
+    """As `buffer_data`, for writing. BufferReleased once released, TypeError if frozen or None.
+
+    LIFETIME: as there, and until freeze().
+    """
     if buf is None:
         raise TypeError("a Buffer is needed, not None")
     ensure_writable(buf)
     return buf.data
 
 
-# As `buf.release()`: BufferError while a view of it is alive, TypeError for None.
+# As `buf.release()`. BufferError while a view of the Buffer is alive, TypeError for None.
 cdef int buffer_release(Holder buf) except -1
 
 
@@ -87,12 +90,15 @@ cdef inline bint try_freeze(Holder holder) noexcept:
 
 
 cdef inline Py_ssize_t hidden_in(Allocation *allocation) noexcept:
-    """Bytes of an allocation that no Buffer shows; at least, as overlaps are counted twice."""
+    """Return how many bytes of an allocation no holder shows. There can be more: overlaps are counted twice."""
     return allocation.size - allocation.shown if allocation.shown < allocation.size else 0
 
 
 cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
-    """One more holder shows `length` bytes, or one less: -length. Mostly nothing is hidden, before and after."""
+    """Count `length` bytes that one more holder shows, or -length for one holder less.
+
+    The fast path is for an allocation of which nothing is hidden.
+    """
     cdef Py_ssize_t before
     if allocation.shown >= allocation.size and length >= 0:
         allocation.shown += length
@@ -103,7 +109,7 @@ cdef inline void show(Allocation *allocation, Py_ssize_t length) noexcept:
 
 
 cdef inline void drop_hold(Allocation *allocation, Py_ssize_t length) noexcept:
-    """What a holder that counted `length` bytes does at its end; the last one ends the allocation."""
+    """End the hold of a holder that counted `length` bytes. The last holder ends the allocation."""
     ensure(allocation.holders > 0 and length <= allocation.shown)
     (<SlabStore>allocation.store).live_buffers -= 1
     allocation.holders -= 1
@@ -122,7 +128,7 @@ cdef inline void take_hold(Allocation *allocation, Py_ssize_t length) noexcept:
 
 
 cdef inline void join_allocation(Holder holder, Holder other, Py_ssize_t start, Py_ssize_t length) noexcept:
-    """Make a fresh holder one of `length` bytes from `start` of another's range."""
+    """Make a blank holder hold `length` bytes of another holder's range, from its byte `start` on."""
     ensure(0 <= start and 0 <= length and start + length <= other.length)
     holder.allocation = other.allocation
     holder.data = other.data + start

@@ -1,14 +1,15 @@
-"""Owns the allocation: a range carved once, who holds it, and what must happen when it has lost its last holder.
+"""Owns the allocation: a range that was carved once, the count of its holders, and what happens when the last one ends.
 
-Refuses to know how memory is found (pool, readslab) and what its bytes mean (numbers, buffer). An Allocation is a
-struct; every Buffer on the range is a Holder that points to it and is counted in it. A slice is one more Holder. So
-wipe, poison and accounting happen in one place, `end_allocation`, when the count falls to 0, whichever goes last.
+Refuses to know how memory is found (pool, readslab) and what its bytes mean (numbers, buffer). Called by buffer, and
+by readslab, inbox and writequeue of the wire floor. An Allocation is a struct; every Buffer on the range is a Holder
+that points to it and is counted in it. A slice is one more Holder; a piece of a write queue is counted without one. So
+wipe, poison and accounting happen in one place, `end_allocation`, when the count falls to 0, whichever holder is last.
 
     Holder   data length ──────────┐                        slice   data length ───┐
              allocation ──> Allocation: slab memory size holders shown frozen <── allocation
                                                  ├── memory ───────────── size ────┤
 
-Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so counting Holders counts them.
+Exports (memoryviews, numpy arrays) keep their Holder alive and unreleased, so the count of holders covers them.
 
     what happens                        result, whatever the order
     release()                           this holder is gone; its slices, and other slices, stay valid
@@ -39,7 +40,7 @@ cdef char *UNSIGNED_BYTE = b"B"
 
 cdef SpareList spare_allocations
 
-# Holders that have ended, as objects without a reference, to be used again.
+# Holders that have ended. They are kept as objects without a reference, to be used again.
 cdef enum:
     SPARE_HOLDERS = 256
 cdef PyObject *spare_holders[SPARE_HOLDERS]
@@ -65,7 +66,7 @@ cdef class Holder:
 
     @property
     def slab(self):
-        """The slab it lies in, to compare with `is`; None for size 0 and for memory of its own."""
+        """The slab that it lies in, to be compared with `is`. None for size 0 and for memory of its own."""
         ensure_alive(self)
         cdef Slab *slab = self.allocation.slab
         return slab_identity(slab) if slab != NULL else None
@@ -89,13 +90,13 @@ cdef class Holder:
 
     @property
     def allocated_at(self):
-        """While debugging (POOLIO_DEBUG=1): the Python callers that made the allocation, innermost first; else None."""
+        """The Python callers that made the allocation, innermost first. None unless debugging (POOLIO_DEBUG=1)."""
         ensure_alive(self)
         sites = store_of(self).sites
         return None if sites is None else sites.get(<Py_ssize_t>self.allocation, ())
 
     def __sizeof__(self):
-        """Bytes of the object and its share of the allocation: the size divided by the number of Buffers on it."""
+        """Bytes of the object and its share of the allocation: the size divided by the number of its holders."""
         cdef Py_ssize_t shared = 0
         if self.allocation != NULL:
             shared = (self.allocation.size + <Py_ssize_t>sizeof(Allocation)) // self.allocation.holders
@@ -163,7 +164,7 @@ cdef void fill_view(
 # --- making and ending ----------------------------------------------------------------------------------------
 
 cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
-    """The first holder of a new allocation: size bytes at memory, which the caller has counted in slab.live.
+    """Make the first holder of a new allocation of `size` bytes at `memory`, which the caller has counted in slab.live.
 
     If it can't be made, the range is given back to the slab.
     """
@@ -219,7 +220,7 @@ cdef Allocation *_take_allocation(SlabStore store) except NULL:
 # 60: an ended object is kept as it is, and its end saves no exception state, as it runs no code that could raise.
 
 cdef int make_holders(PyTypeObject *kind) except -1:
-    """From now on every Holder is of this type; its objects end here."""
+    """Make every Holder an object of this type from now on, and let its objects end in _end_holder()."""
     global holder_type
     holder_type = kind
     kind.tp_dealloc = <destructor>_end_holder
@@ -227,7 +228,7 @@ cdef int make_holders(PyTypeObject *kind) except -1:
 
 
 cdef Holder blank_holder():
-    """One that holds nothing yet."""
+    """Make a Holder that holds nothing yet."""
     global spare_holder_count
     if spare_holder_count > 0 and not poolio_armed():
         spare_holder_count -= 1

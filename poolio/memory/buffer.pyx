@@ -1,10 +1,11 @@
 """Owns Buffer: pooled bytes that slice without copying, compare, search, split and convert as `bytes` does.
 
-Refuses to know how memory is found (pool, readslab), kept (allocation) or sent (protocol). Called by users; made by
-pool, readslab and slicing.
+Refuses to know how memory is found (pool, readslab), kept (allocation) or sent (writequeue). Called by users; made by
+pool, readslab, inbox and slicing, and by chain and writequeue for the small pieces that they move together.
 
 Code of other people can run in the middle of an operation (an __index__, a __buffer__, a codec) and release or
-freeze the Buffer. So arguments are converted first and the Buffer is looked at afterwards, or is exported meanwhile.
+freeze the Buffer. So arguments are converted first and the Buffer is looked at afterwards, or the Buffer is exported
+meanwhile.
 """
 
 cimport cython
@@ -42,9 +43,9 @@ cdef char NOWHERE[8]        # what an empty Buffer points at: never read, never 
 cdef class Buffer(Numbers):
     """A contiguous range of pooled bytes.
 
-    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`, `concat`), by receiving, or by slicing
-    another Buffer; a slice shares the memory. Supports the buffer protocol (`memoryview`, `bytes`, sockets, struct, re,
-    numpy) and takes any contiguous bytes-like object as an argument.
+    Made by a pool (`alloc`, `alloc_unsafe`, `alloc_unpooled`, `from_bytes`, `concat`), by reading from a socket, or by
+    slicing another Buffer; a slice shares the memory. It supports the buffer protocol (`memoryview`, `bytes`, sockets,
+    struct, re, numpy) and takes any contiguous bytes-like object as an argument.
 
     Ownership: the memory goes back to its pool when the last Buffer on it, and the last view of one, is dropped or
     released, in any thread. `release()` gives up this Buffer alone: its slices stay valid. A second release does
@@ -54,8 +55,9 @@ cdef class Buffer(Numbers):
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation, and writing is a
     TypeError from then on. Frozen Buffers hash like the equal `bytes`.
 
-    `read_...` and `write_...` are numbers at a byte offset from this Buffer's start, aligned or not: IndexError for one
-    outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what it wrote.
+    `read_...` and `write_...` are for numbers at a byte offset from this Buffer's start, aligned or not: IndexError for
+    an offset outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what
+    it wrote.
     """
 
     def __init__(self):
@@ -157,7 +159,7 @@ cdef class Buffer(Numbers):
         if PyIndex_Check(value):
             try:
                 value = PyNumber_Index(value)
-            except TypeError:      # an array of numpy: has __index__, and is no integer
+            except TypeError:      # a numpy array has __index__, and is no integer
                 pass
         return search(self, value, None, None, FIRST) >= 0
 
@@ -192,8 +194,8 @@ cdef class Buffer(Numbers):
     def split(self, sep=None, maxsplit=-1):
         """The pieces between the separators, as slices: nothing is copied.
 
-        sep       a non-empty bytes-like object; None: runs of ASCII whitespace, and no empty pieces
-        maxsplit  at most so many splits, the rest is the last piece; below 0: all
+        sep       a non-empty bytes-like object; None means runs of ASCII whitespace, and gives no empty pieces
+        maxsplit  the most splits to make, so that the rest is the last piece; below 0 there is no limit
         """
         cdef Py_ssize_t most = PyNumber_AsSsize_t(maxsplit, NULL)
         if most < 0:
@@ -213,7 +215,7 @@ cdef class Buffer(Numbers):
         return self.tobytes()
 
     def decode(self, encoding="utf-8", errors="strict"):
-        """The text, as `bytes.decode` gives it; UnicodeDecodeError for what is none.
+        """The text, as `bytes.decode` gives it; UnicodeDecodeError if the bytes are no text.
 
         A codec written in Python that releases the Buffer gets BufferError.
         """
@@ -229,7 +231,7 @@ cdef class Buffer(Numbers):
             return view.hex(*args, **kwargs)
 
     def __reduce_ex__(self, int protocol):
-        """Pickles its bytes and whether it is frozen; from protocol 5 on without a copy, out of band if asked for."""
+        """Pickle the bytes and whether they are frozen; from protocol 5 on without a copy, out of band if asked for."""
         ensure_alive(self)
         frozen = self.allocation.frozen
         return store_of(self).from_pickle, (pickle.PickleBuffer(self) if protocol >= 5 else self.tobytes(), frozen)
@@ -247,8 +249,8 @@ cdef class Buffer(Numbers):
     def copy_into(self, target, Py_ssize_t offset=0):
         """Copy as much as fits into a writable bytes-like object, from its byte `offset` on; return how much that was.
 
-        The two may overlap. IndexError for an offset outside the target, BufferError or TypeError for one that is
-        read-only.
+        The two may overlap. IndexError for an offset outside the target, BufferError or TypeError for a read-only
+        target.
         """
         cdef Py_buffer view
         cdef Py_ssize_t size
@@ -304,16 +306,16 @@ make_holders(<PyTypeObject *>Buffer)
 # --- making one ---------------------------------------------------------------------------------------------
 
 cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
-    """A Buffer on part of an alive one's range; start and length lie in it."""
+    """Make a Buffer on part of the range of one that is alive; start and length lie in it."""
     cdef Buffer piece = <Buffer>blank_holder()
     join_allocation(piece, buf, start, length)
     return piece
 
 
 cdef Buffer own_copy(Buffer buf):
-    """A frozen Buffer of an alive one's bytes, in memory of exactly its size; counted as copied."""
+    """Make a frozen copy of a Buffer that is alive, in memory of exactly its size, and count it as copied."""
     cdef Buffer copy
-    buf.exports += 1               # making one can run other people's code: it must not release this one meanwhile
+    buf.exports += 1               # making the copy can run other people's code, which must not release buf
     try:
         copy = new_own_buffer(store_of(buf), buf.length, False)
     finally:
@@ -325,12 +327,12 @@ cdef Buffer own_copy(Buffer buf):
 
 
 cdef Buffer new_buffer(SlabStore store, Slab *slab, char *memory, Py_ssize_t size):
-    """A Buffer that is the allocation of size bytes at memory, as new_holder()."""
+    """Make a Buffer on a new allocation of `size` bytes at `memory`, as new_holder() does."""
     return <Buffer>new_holder(store, slab, memory, size)
 
 
 cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
-    """A Buffer in memory of its own from malloc. Size 0 has no memory at all."""
+    """Make a Buffer in memory of its own from malloc. A Buffer of size 0 has no memory at all."""
     cdef Buffer buf
     cdef char *memory = NOWHERE
     if size > 0:
@@ -351,7 +353,7 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
 # --- arguments ----------------------------------------------------------------------------------------------
 
 cdef inline Range _slice_range(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
-    """As `buf[start:stop]` takes it: inside the Buffer whatever the bounds are."""
+    """The range of `buf[start:stop]`: it lies inside the Buffer whatever the bounds are."""
     cdef Range place = range_of(buf, start, stop)
     place.start = min(place.start, buf.length)
     place.length = max(place.length, 0)
@@ -427,14 +429,14 @@ cdef list _split_whitespace(Buffer buf, Py_ssize_t most):
             return pieces
         start = at
         if len(pieces) == most:
-            at = end             # the rest as it is, its last whitespace too
+            at = end             # the rest as it is, with the whitespace at its end
         while at < end and not _is_space(buf.data[at]):
             at += 1
         pieces.append(slice_of(buf, start, at - start))
 
 
 cdef void _repeat(char *room, Py_ssize_t size, const char *pattern, Py_ssize_t length) noexcept nogil:
-    """Fill room with the pattern: once, then what stands there already, doubling."""
+    """Fill room with the pattern: copy it once, then copy what stands there already, which doubles it each time."""
     cdef Py_ssize_t done = min(size, length)
     memmove(room, pattern, <size_t>done)           # the pattern may lie in the room
     while done < size:

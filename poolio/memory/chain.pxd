@@ -1,7 +1,7 @@
 # Chain: buffers in order, as one byte sequence. See chain.pyx.
 #
 #     first ──> Link ──> Link ──> Link <── last        size = sum of their lengths
-#               │ data, length: what is left of it       (room: free bytes behind it, of memory of the chain's own)
+#               │ data, length: what is left of it       (room: free bytes behind it, in memory of the chain's own)
 #               └ buf: the Buffer that it lies in, which nobody else may release
 
 from cpython.object cimport PyObject
@@ -22,21 +22,21 @@ cdef struct Link:
 
 
 cdef class Chain:
-    cdef Pool pool              # copies what is appended and is no Buffer; None: the default pool
+    cdef Pool pool              # what is appended and is no Buffer is copied into it; None: into the default pool
     cdef Link *first
     cdef Link *last
-    cdef Link *looked_at        # the last one that unpin() has seen; NULL: none
+    cdef Link *looked_at        # the last link that unpin() has seen; NULL: none
     cdef Py_ssize_t size
-    # for who cuts frames out of it
+    # for callers that cut frames out of it
     cdef public Py_ssize_t wanted   # with fewer bytes than this there is no frame yet; back to 0 when some are dropped
-    cdef Py_ssize_t searched    # what is searched for does not end in so many bytes
+    cdef Py_ssize_t searched    # no match of what is searched for ends within so many bytes
     cdef object searched_for    # bytes, or a tuple of them; None: nothing
-    cdef Link *begun_in         # where the last search began, and the index of its first byte; NULL: begin in front
+    cdef Link *begun_in         # the link where the last search began, and the index of its first byte; NULL: none
     cdef Py_ssize_t begun_at
-    cdef Py_ssize_t to_discard  # bytes still to come that nobody wants; UNTIL_THE_END of a frame that is too large
+    cdef Py_ssize_t to_discard  # bytes still to come that are dropped; UNTIL_THE_END of a frame that is too large
 
     cpdef object append(self, data)
-    # put: a Buffer that is the chain's from now on, alive and not empty
+    # Put a Buffer at the end: one that is alive, is not empty, and is the chain's from now on
     cdef int put(self, Buffer buf) except -1
     cdef Buffer cut(self, Py_ssize_t count)
     cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind)

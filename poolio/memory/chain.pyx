@@ -1,14 +1,14 @@
 """Owns Chain: what was received and not yet used, as one byte sequence over the Buffers that it came in.
 
-Refuses to know frames and streams. Called by framing and by the stream reader: put() what arrives, cut() what is
-complete. Nothing is copied but what straddles two Buffers, and small rests:
+Refuses to know frames and streams. Called by FramedProtocol and streams, which put() what arrives, and by framing and
+streams, which cut() what is complete. Only bytes that straddle two Buffers are copied, and small rests:
 
     feed   ──> put() ──> ┤ Link 0 ... 4099 ┤──┤ Link 4100 ... 8000 ┤ ──> cut(100): a slice, or a copy where it straddles
                                                                    └──> unpin(): at the end of the callback
 
 A rest that is less than an eighth of the slab that it keeps moves to memory of the chain's own. Rests of later reads
-are put into the room behind it, and the next such memory is twice as large, up to 32 KiB: a peer that sends one byte at
-a time costs two copies of each, not an object. Small rests between large ones get no room.
+move into the room behind it, and the next such memory is twice as large, up to 32 KiB: a peer that sends one byte at a
+time costs two copies of each byte, and not an object for each. Small rests between large ones get no room.
 """
 
 cimport cython
@@ -29,7 +29,7 @@ from poolio.memory.slab cimport SlabStore
 from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
 cdef enum:
-    LARGEST_BLOCK = 32768       # of small rests that move together: an eighth of a default slab
+    LARGEST_BLOCK = 32768       # bytes for small rests that move together: an eighth of a default slab
 
 cdef SpareList spare_links
 
@@ -58,13 +58,14 @@ cdef void _end_link(Link *link) noexcept:
 cdef class Chain:
     """Buffers in order, as one byte sequence: append at the end, cut from the front.
 
-    pool  where what is appended is copied to if it is no Buffer; None: the default pool
+    pool  what is appended and is no Buffer is copied into this pool; None means the default pool
 
     A Buffer is appended without a copy; you may release yours. `take` and `peek` give slices, or one copy from the
     first Buffer's pool where bytes of several are asked for: PoolExhausted at that pool's max_bytes, and nothing is
     lost. Asking for more bytes than there are is a ValueError.
 
-    `wanted` is for decoders: with fewer bytes than this, another look is in vain. `take` and `advance` set it to 0.
+    `wanted` is for decoders: while there are fewer bytes than this, another try is in vain. `take` and `advance` set it
+    to 0.
     """
 
     def __init__(self, pool=None):
@@ -88,7 +89,7 @@ cdef class Chain:
         return 0 if self.first == NULL else self.first.length
 
     cpdef object append(self, data):
-        """Put a Buffer or a bytes-like object, of which a copy is made, at the end."""
+        """Put a Buffer at the end, or a copy of any other bytes-like object."""
         cdef Buffer buf
         if isinstance(data, Buffer):
             ensure_alive(<Buffer>data)
@@ -99,11 +100,11 @@ cdef class Chain:
             self.put(buf)
 
     def take(self, count):
-        """The first `count` bytes as a Buffer; they are gone from the chain."""
+        """Take the first `count` bytes out of the chain; return them as a Buffer."""
         return self.cut(self._within(count))
 
     def peek(self, count):
-        """The first `count` bytes as a Buffer; they stay."""
+        """Return the first `count` bytes as a Buffer; they stay in the chain."""
         cdef Py_ssize_t size = self._within(count)
         if size > 0 and size <= self.first.length:
             return slice_of(<Buffer>self.first.buf, self.first.data - (<Buffer>self.first.buf).data, size)
@@ -118,7 +119,7 @@ cdef class Chain:
         self.drop(self.size)
 
     def find(self, separator):
-        """The index of the first `separator`, a non-empty bytes-like object; -1 if it is not there.
+        """Return the index of the first `separator`, a non-empty bytes-like object; -1 if it is not there.
 
         The chain remembers how far it has searched: while the same `bytes` is searched for, and only bytes before it
         are taken, nothing is searched twice.
@@ -177,11 +178,11 @@ cdef class Chain:
         return 0
 
     cdef Buffer cut(self, Py_ssize_t count):
-        """The first `count` bytes, 0 to size."""
+        """Take out the first `count` bytes, 0 to size."""
         return self.cut_out(0, count, 0)
 
     cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind):
-        """`count` bytes, of which those before and behind them go too. If there is no memory, nothing is lost."""
+        """Drop `before` bytes, take out `count` and drop `behind`. If there is no memory, nothing is lost."""
         cdef Link *link = self.first
         cdef Py_ssize_t start = before
         cdef Buffer buf
@@ -199,7 +200,10 @@ cdef class Chain:
         return buf
 
     cdef Buffer _copy(self, Link *link, Py_ssize_t start, Py_ssize_t count):
-        """A copy of bytes from a link on. From the pool of what is there, or of the chain if nothing is."""
+        """Copy `count` bytes from byte `start` of a link on.
+
+        The copy lies in the pool of the link's Buffer, or in the chain's pool if the link is NULL.
+        """
         cdef Pool pool
         cdef Buffer copy
         if link == NULL:
@@ -215,7 +219,7 @@ cdef class Chain:
         _read_from(self.first, 0, target, count)
 
     cdef void drop(self, Py_ssize_t count) noexcept:
-        """Forget the first `count` bytes, 0 to size."""
+        """Drop the first `count` bytes, 0 to size."""
         ensure(0 <= count and count <= self.size)
         self.size -= count
         self.wanted = 0
@@ -229,7 +233,7 @@ cdef class Chain:
             self.first.length -= count
 
     cdef void discard(self, Py_ssize_t count) noexcept:
-        """Forget the next `count` bytes, also those that are still to come."""
+        """Drop the next `count` bytes, also those that are still to come."""
         cdef Py_ssize_t here = min(count, self.size)
         self.to_discard = count - here
         self.drop(here)
@@ -244,7 +248,7 @@ cdef class Chain:
         _end_link(link)
 
     cdef Py_ssize_t bytes_in(self, Pool pool) noexcept:
-        """Bytes that lie in slabs of this pool."""
+        """Return how many bytes lie in slabs of this pool."""
         cdef Link *link = self.first
         cdef Allocation *allocation
         cdef Py_ssize_t held = 0
@@ -258,7 +262,7 @@ cdef class Chain:
     # --- searching --------------------------------------------------------------------------------------
 
     cdef Py_ssize_t find_from(self, Py_ssize_t start, Py_ssize_t stop, const char *needle, Py_ssize_t length) noexcept:
-        """The index at or after `start` where the needle begins, so that it ends at `stop` at the latest; -1: none."""
+        """Return where the first needle begins that lies between `start` and `stop`; -1 if there is none."""
         cdef Link *link = self.first
         cdef Py_ssize_t at = 0              # index of the link's first byte
         cdef Py_ssize_t here, end, found
@@ -289,7 +293,7 @@ cdef class Chain:
     # --- keeping little ---------------------------------------------------------------------------------
 
     cdef int unpin(self) except -1:
-        """Called when its owner waits for more: what is kept now shall not keep much else."""
+        """Called when the chain's owner waits for more: move the small rests that pin much memory."""
         if self.last == NULL or self.last == self.looked_at:
             return 0
         return self._unpin()
@@ -358,14 +362,14 @@ cdef bint _lies_at(Link *link, Py_ssize_t start, const char *needle, Py_ssize_t 
 
 
 cdef Py_ssize_t _block_of(Link *link) noexcept:
-    """The size of the block of the chain's own that it lies in; 0: it lies in none."""
+    """The size of the block of the chain's own that a link lies in; 0 if it lies in none."""
     if link == NULL or (<Buffer>link.buf).allocation.slab != NULL:
         return 0
     return (<Buffer>link.buf).allocation.size
 
 
 cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:
-    """Into memory of its own, with room behind it."""
+    """Move a link's bytes into memory of the chain's own, with room behind them."""
     cdef Buffer old = <Buffer>link.buf
     cdef SlabStore store = store_of(old)
     cdef Buffer own = new_own_buffer(store, capacity, False)
@@ -379,7 +383,7 @@ cdef int _move_out(Link *link, Py_ssize_t capacity) except -1:
 
 
 cdef void _move_behind(Link *before, Link *link) noexcept:
-    """Into the room behind another one."""
+    """Move a link's bytes into the room behind another link."""
     ensure(link.length <= before.room)
     move_bytes((<Buffer>before.buf).allocation.store, <char *>before.data + before.length, link.data, link.length)
     before.length += link.length

@@ -1,10 +1,11 @@
 """Owns fixed-width numbers at an offset, in both byte orders, and swapping the byte order in place.
 
-Refuses to know more of memory than where its holder's bytes are. Names are the Rust `bytes` crate's and
-Node's, shortened: u16be is an unsigned integer of 16 bits, big-endian; f64le a float of 64 bits, little-endian.
-Offsets count from the start of the Buffer, need no alignment and are never negative: a wrong offset in a
-parser must not read the other end. Out of bounds is an IndexError (beyond the address space Python's OverflowError), a
-number that does not fit a ValueError, both naming the limit. A write returns the offset behind it, where the next goes.
+Refuses to know more of memory than where its holder's bytes are. Called by users. Names are the Rust `bytes` crate's
+and Node's, shortened: u16be is an unsigned integer of 16 bits, big-endian; f64le is a float of 64 bits, little-endian.
+Offsets count from the start of the Buffer, need no alignment and are never negative: a wrong offset in a parser must
+not read the other end. An offset out of bounds is an IndexError (beyond the address space Python's OverflowError), and
+a number that does not fit is a ValueError; both name the limit. A write returns the offset behind the number, where
+the next one goes.
 
 The methods are alike on purpose: one line each over the helpers at the end, so that each is one call from Python.
 """

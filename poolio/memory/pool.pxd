@@ -7,11 +7,13 @@ cdef class Pool(SlabStore):
     cdef object __weakref__
     cdef Slab *current          # small allocations are carved here; NULL before the first and after a reclaim
 
-    # for other people's Cython too: alloc_unsafe() and alloc() for a size in C, with the GIL, same errors
+    # alloc_unsafe() and alloc() for a size in C, also for other people's Cython. They need the GIL, and have the same
+    # errors
     cdef Buffer allocate(self, Py_ssize_t size)
     cdef Buffer allocate_zeroed(self, Py_ssize_t size)
 
-    # not zeroed in any mode: for a caller that writes to all of it before anybody sees it. 0 <= size, not checked
+    # A Buffer that no mode zeroes, for a caller that writes to all of it before anybody sees it. 0 <= size is not
+    # checked
     cdef Buffer allocate_to_fill(self, Py_ssize_t size)
 
     cdef Buffer _allocate(self, Py_ssize_t size, bint zeroed)

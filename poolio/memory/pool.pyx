@@ -1,7 +1,8 @@
-"""Owns the public allocations: what size goes where, zeroed or not, and what `statistics()` and `report()` tell.
+"""Owns the public allocations: which size goes where, zeroed or not, and what `statistics()` and `report()` tell. Also
+owns the default pool.
 
-Refuses to know how slabs are kept (slab) and what a Buffer does with its bytes (buffer). Called by users, by
-protocol and readslab.
+Refuses to know how slabs are kept (slab) and what a Buffer does with its bytes (buffer). Called by users; by chain and
+framing for what they make; by the datagram modules, inbox and datagram.
 
     size 0                     an empty Buffer, no memory
     up to slab_size/4          carved from the current slab, inclusive
@@ -27,9 +28,9 @@ from poolio.memory.slab cimport (
 from poolio import debug
 from poolio.memory.slab import BUILD_VARIANT, MAX_SLAB_SIZE, MIN_SLAB_SIZE, ZEROING_NAMES
 
-# 256 KiB: reads of that size beat 64 KiB by 1.6 at 1 MiB messages, larger ones gain nothing more.
+# 256 KiB: with messages of 1 MiB, reads of that size beat reads of 64 KiB by 1.6; larger ones gain nothing more.
 DEFAULT_SLAB_SIZE = 262144
-# Read once, and not for Python to change: what the environment asked for, no code can take back.
+# Read once, and out of Python's reach: no code can take back what the environment has asked for.
 cdef bint zero_fill_is_set = debug.is_set("POOLIO_ZERO_FILL")
 # Rounding up to the alignment and to a size class must not overflow.
 cdef Py_ssize_t MAX_SIZE = PY_SSIZE_T_MAX // 4
@@ -42,16 +43,20 @@ Statistics.__module__ = "poolio"
 Statistics.__doc__ = """A pool's figures at one moment. Bytes unless stated; a frozen record.
 
 live_bytes        in allocations that somebody holds
-live_allocations  how many those are; live_buffers: Buffers on them, slices included
-pinned_bytes      memory in use that no live Buffer shows: kept only because a piece of it, or a neighbour, is. What
-                  detach() on every Buffer would give back at most
-reserved_bytes    slabs and size classes mapped, in use or free; what max_bytes bounds
+live_allocations  how many those are
+live_buffers      how many holders they have: Buffers, slices included, and pieces of write queues
+pinned_bytes      memory in use that no live Buffer shows: it is kept only because a piece of it, or a neighbour, is.
+                  detach() on every Buffer would give back this much at most
+reserved_bytes    slabs and size classes mapped, in use or free; max_bytes bounds this figure
 oversize_bytes    mapped for single allocations above the largest size class
 unpooled_bytes    in memory of its own (alloc_unpooled, detach)
-slabs             slabs mapped, of every kind; slabs_used: those in which something lives; slabs_free: the others
-free_bytes        in the free ones: what trim() would give back
+slabs             slabs mapped, of every kind
+slabs_used        slabs in which something lives
+slabs_free        the other slabs
+free_bytes        in the free slabs: what trim() would give back
 reuses            times that memory was used again instead of being asked of the system
-copied_bytes      copied on the user's behalf (detach, snapshots of mutable data on write)
+copied_bytes      copied on the user's behalf (detach, snapshots of mutable data on write), or to unpin memory (small
+                  rests of chains and write queues that moved)
 """
 
 
@@ -70,16 +75,18 @@ cdef class Pool(SlabStore):
                "on_release": memory is wiped when its last holder drops it, and is zero before its first use.
                POOLIO_ZERO_FILL=1 in the environment, when poolio is imported, raises "never" to "on_alloc" for good.
     max_bytes  the most that slabs and size classes may reserve, at least one slab; PoolExhausted beyond it.
-               None: no limit. Oversize and unpooled allocations are not counted.
+               None means no limit. Oversize and unpooled allocations are not counted.
 
     A Buffer keeps its pool alive. Memory is given back by dropping Buffers; any thread may do so, and loops in several
     threads may share a pool. After a fork each process goes on with a pool of its own.
 
-    Emptied slabs are kept for the next burst, up to 64 MiB. What nobody needed for 10 seconds goes back to the system,
-    where a loop reads into the pool or slabs keep coming and going; a program that is quite still calls `trim()`.
+    Emptied slabs are kept for the next burst, up to 64 MiB. Slabs that were not needed for 10 seconds go back to the
+    system, if a loop reads into the pool or slabs keep coming and going; a program in which neither happens can call
+    `trim()`.
 
-    POOLIO_DEBUG=1 in the environment when the pool is made: Buffers know where they were allocated (`allocated_at`,
-    `report()`), memory is overwritten with 0xDD when its allocation ends, and what is still held at exit is reported.
+    If POOLIO_DEBUG=1 is in the environment when the pool is made, Buffers know where they were allocated
+    (`allocated_at`, `report()`), memory is overwritten with 0xDD when its allocation ends, and what is still held at
+    exit is reported.
     """
 
     def __init__(self, slab_size=DEFAULT_SLAB_SIZE, zeroing="never", max_bytes=None):
@@ -122,7 +129,7 @@ cdef class Pool(SlabStore):
 
     @property
     def max_bytes(self):
-        """The most bytes that may be reserved; None: no limit."""
+        """The most bytes that may be reserved; None means no limit."""
         return None if self.max_bytes_or_none < 0 else self.max_bytes_or_none
 
     def __sizeof__(self):
@@ -139,21 +146,21 @@ cdef class Pool(SlabStore):
         """A Buffer of `size` bytes that still shows what was in that memory before, unless the pool zeroes.
 
         Fill it before you show it to anybody. ValueError for a size below 0 or beyond the address space, TypeError for
-        what is no integer, PoolExhausted at max_bytes, MemoryError when the system has no memory.
+        a size that is no integer, PoolExhausted at max_bytes, MemoryError when the system has no memory.
         """
         return self._allocate(_as_size(size), self.zeroing_mode != NEVER)
 
     def alloc_unpooled(self, size):
-        """A zeroed Buffer of `size` bytes in memory of its own: for small things kept long. Pins no slab.
+        """A zeroed Buffer of `size` bytes in memory of its own, for small things that are kept long. It pins no slab.
 
-        Not counted against max_bytes. Other errors as for `alloc_unsafe`.
+        It is not counted against max_bytes. Other errors as for `alloc_unsafe`.
         """
         return new_own_buffer(self, _as_size(size), True)
 
     def from_bytes(self, data):
         """A writable Buffer with a copy of any contiguous bytes-like object.
 
-        TypeError for what is none; PoolExhausted and MemoryError as for `alloc_unsafe`.
+        TypeError for any other object; PoolExhausted and MemoryError as for `alloc_unsafe`.
         """
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -165,7 +172,7 @@ cdef class Pool(SlabStore):
     def concat(self, buffers):
         """One writable Buffer with a copy of all these bytes-like objects, in order.
 
-        TypeError for what is none, OverflowError beyond the address space; else as for `alloc_unsafe`.
+        TypeError for any other object, OverflowError beyond the address space; other errors as for `alloc_unsafe`.
         """
         cdef list pieces = list(buffers)
         cdef Py_ssize_t count = len(pieces)
@@ -196,7 +203,7 @@ cdef class Pool(SlabStore):
     @staticmethod
     @cython.binding(True)
     def from_pickle(data, frozen):
-        """What unpickling calls. A Buffer that was given out of band is used as it is, anything else is copied."""
+        """Called by unpickling. Memory of a Buffer that was given out of band is shared; anything else is copied."""
         cdef Buffer buf
         if isinstance(data, Buffer):
             buf = <Buffer>data
@@ -211,7 +218,7 @@ cdef class Pool(SlabStore):
         return self.release_free()
 
     def _trim_idle(self):
-        """What a loop's timer does, for the tests."""
+        """Do what a loop's timer does; for the tests."""
         return self.trim_idle()
 
     def statistics(self):
@@ -234,10 +241,10 @@ cdef class Pool(SlabStore):
         )
 
     def report(self):
-        """Text for people: each slab in use, and while debugging (POOLIO_DEBUG=1) who pins it: every allocation with
+        """Text for people: each slab in use, and while debugging (POOLIO_DEBUG=1) what pins it: every allocation with
         its size, how much of it Buffers still show, and where it was made.
         """
-        cdef int collecting = PyGC_Disable()     # a collection could drop Buffers, and unmap the slab that we stand on
+        cdef int collecting = PyGC_Disable()     # a collection could drop Buffers, and unmap the slab looked at
         try:
             lines = self._slab_lines()
         finally:
@@ -296,7 +303,10 @@ cdef class Pool(SlabStore):
 
 
 cdef list _allocation_lines(Pool pool, Slab *slab):
-    """The allocations in this slab (NULL: in memory of their own), with their sites; empty unless debugging."""
+    """The allocations in this slab, or for NULL those in memory of their own, with their sites.
+
+    Empty unless debugging.
+    """
     cdef Allocation *allocation
     lines = []
     for address, site in (pool.sites or {}).items():
@@ -331,5 +341,5 @@ def _as_int(value, name):
 cdef Pool _default = Pool()
 
 cpdef Pool default_pool():
-    """The pool behind `poolio.alloc` and its siblings, and of every protocol that sets none."""
+    """The pool behind `poolio.alloc` and its siblings, and the pool of every protocol that sets none."""
     return _default

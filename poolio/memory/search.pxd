@@ -7,16 +7,16 @@ cdef enum Search:
     LAST
     COUNT
 
-cdef struct Needle:              # bytes to search for or to fill with: one byte, or a bytes-like object's
+cdef struct Needle:              # bytes to search for or to fill with: one byte, or those of a bytes-like object
     const char *data
     Py_ssize_t length
     char byte
-    bint is_view                 # view is to be released
+    bint is_view                 # the view must be released
     Py_buffer view
 
 cdef struct Range:
     Py_ssize_t start
-    Py_ssize_t length            # below 0: nothing fits, not even nothing (start beyond the end), as in bytes.find
+    Py_ssize_t length            # below 0: start is beyond the end; not even b"" is found, as in bytes.find
 
 
 cdef inline Range range_of(Holder holder, Py_ssize_t start, Py_ssize_t stop) noexcept:

@@ -15,12 +15,15 @@ from poolio.c.search cimport poolio_count, poolio_find, poolio_rfind
 from poolio.memory.allocation cimport Holder, ensure_alive
 
 cdef int take_needle(value, Needle *needle) except -1:
-    """LIFETIME of needle.data: until drop_needle(), while the caller holds value."""
+    """Make a needle of an integer in 0..255 or of a bytes-like object.
+
+    LIFETIME of needle.data: until drop_needle(), while the caller holds value.
+    """
     needle.is_view = False
     if PyBytes_CheckExact(value):
         needle.data = PyBytes_AS_STRING(value)
         needle.length = PyBytes_GET_SIZE(value)
-    elif PyIndex_Check(value) and not PyObject_CheckBuffer(value):     # an array of numpy is both
+    elif PyIndex_Check(value) and not PyObject_CheckBuffer(value):     # a numpy array is both
         needle.byte = <char>byte_of(value)
         needle.data = &needle.byte
         needle.length = 1

@@ -1,10 +1,10 @@
-# Slab and SlabStore: raw memory in large runs. See slab.pyx for who owns what.
+# Slab and SlabStore: raw memory in large runs. See slab.pyx.
 #
 #      0        256      264            4360            top                      capacity
 #      ├─ ... ──┼─ b ────┼─ c ──────────┼────────────────┼── free: the next carve goes here ──┤
 #
 # Every carve starts on a multiple of ALIGNMENT. `live` counts what lies in the slab: allocations, and
-# reservations (room handed to a transport and not yet filled). live == 0 means that no byte is anybody's.
+# reservations (room given to a transport and not yet filled). live == 0 means that no byte of it is in use.
 
 from cpython.object cimport PyObject
 
@@ -20,20 +20,20 @@ cdef struct Slab:
     char *memory
     Py_ssize_t capacity
     int list_index          # the free list that it returns to, or OVERSIZE
-    PyObject *identity      # the object that Buffer.slab shows; NULL until somebody asks
+    PyObject *identity      # the object that Buffer.slab shows; NULL until it is asked for
     Slab *previous          # all slabs of the store, in no order
     Slab *following
     # what is carved
     Py_ssize_t top          # the next carve starts here; a multiple of ALIGNMENT
     Py_ssize_t live
     Py_ssize_t written      # bytes at and after it are still zero, as they came from the system
-    Py_ssize_t received     # of a read slab: bytes at and after it were not received, as far as transports report
+    Py_ssize_t received     # of a read slab: nothing was read at or after it, as far as transports report
     Slab **carver           # where the pool or read slab that carves it keeps its pointer to it; NULL: nobody carves
     # on a free list only
     Slab *next_free
 
 cdef struct FreeList:
-    Slab *first             # the last one emptied, still warm
+    Slab *first             # the slab that was emptied last, still warm
     Py_ssize_t count
     Py_ssize_t unneeded     # the fewest that lay here since the last trim_idle()
 
@@ -50,11 +50,11 @@ cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
 
 cdef struct Survey:         # what a walk over all slabs finds
     Py_ssize_t used         # slabs in which something lives
-    Py_ssize_t used_bytes   # of them, as far as they are carved; whole if nobody carves from them any more
+    Py_ssize_t used_bytes   # their carved bytes; all of their bytes if nobody carves from them any more
     Py_ssize_t live         # what lives in them
     Py_ssize_t free         # slabs in which nothing lives, on a free list or waiting to be carved from
     Py_ssize_t free_bytes
-    Py_ssize_t carved_free  # of the free ones, those that somebody carves from
+    Py_ssize_t carved_free  # those of the free ones that somebody carves from
 
 
 cdef class SlabStore:
@@ -64,7 +64,7 @@ cdef class SlabStore:
     cdef Py_ssize_t max_bytes_or_none  # -1: no limit
     cdef Zeroing zeroing_mode
     cdef bint scribbles                # debugging: what has ended is overwritten
-    cdef bint cleans_up                # an ending allocation is wiped, overwritten or forgotten
+    cdef bint cleans_up                # an ending allocation is wiped, overwritten, or dropped from `sites`
     cdef dict sites                    # debugging: address of an allocation -> where it was made; None: off
     # free memory
     cdef FreeList free_lists[LIST_COUNT]
@@ -101,10 +101,10 @@ cdef class SlabStore:
     cpdef check(self)
 
 
-# --- carving: nothing else writes top, live, written and received --------------------------------------------
+# --- carving: nothing but slab writes top, live, written and received ----------------------------------------
 
 cdef inline char *carve(SlabStore store, Slab *slab, Py_ssize_t size) noexcept:
-    """The next `size` bytes of a slab that has them, for one allocation, which is going to be written to.
+    """Take the next `size` bytes of a slab that has them, for one allocation that is going to be written to.
 
     LIFETIME of the memory: until leave_slab().
     """
@@ -118,19 +118,20 @@ cdef inline char *carve(SlabStore store, Slab *slab, Py_ssize_t size) noexcept:
     return memory
 
 
-# The same, zeroed. And all of a slab of a size class, for one allocation of `size` bytes.
+# carve_zeroed() does the same, and zeroes the bytes. carve_whole() takes all of a slab that is empty and has no carver,
+# for one allocation of `size` bytes.
 cdef char *carve_zeroed(SlabStore store, Slab *slab, Py_ssize_t size) noexcept
 cdef char *carve_whole(SlabStore store, Slab *slab, Py_ssize_t size, bint zeroed) noexcept
 
 
 cdef inline void enter_slab(Slab *slab) noexcept:
-    """One hold more on memory that is carved already."""
+    """Count one more hold on memory that is carved already."""
     ensure(slab.live > 0)
     slab.live += 1
 
 
 cdef inline void leave_slab(SlabStore store, Slab *slab) noexcept:
-    """One allocation or reservation less lies in the slab."""
+    """Count one allocation or reservation less in the slab. The last one leaves the slab empty."""
     ensure(slab.live > 0)
     slab.live -= 1
     if slab.live == 0:
@@ -157,26 +158,26 @@ cdef inline void end_carving(SlabStore store, Slab **carver) noexcept:
             store.give_back(slab)
 
 
-# --- the tail of a slab, which is received into ----------------------------------------------------------------
+# --- the tail of a slab, which is read into --------------------------------------------------------------------
 #
-# Between open_tail() and one of the others the memory behind `top` may be written to. carve_received() is for the
-# caller that has received already; a reservation holds the tail until it knows how much came.
+# From open_tail() until one of the others is called, the memory behind `top` may be written to. carve_received() is for
+# a caller that has already read into it; a reservation holds the tail until its owner knows how much came.
 
 cdef inline void open_tail(Slab *slab) noexcept:
     unpoison(slab.memory + slab.top, <size_t>(slab.capacity - slab.top))
 
 
 cdef inline void close_tail(Slab *slab) noexcept:
-    """Nothing came."""
+    """Close the tail after nothing came."""
     poison(slab.memory + slab.top, <size_t>(slab.capacity - slab.top))
 
 
 cdef inline char *carve_received(
     SlabStore store, Slab *slab, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations
 ) noexcept:
-    """Carve the first `size` bytes of the tail, for so many allocations; each of them leaves the slab at its end.
+    """Carve the first `size` bytes of the tail for this number of allocations. Each of them leaves the slab at its end.
 
-    The tail was written to up to `extent`: what stands there beyond `size` is wiped (on_release) or marked.
+    The tail was written to up to `extent`. The bytes beyond `size` are wiped (on_release) or covered by `written`.
     """
     cdef char *memory = slab.memory + slab.top
     cdef Py_ssize_t end = slab.top + extent
@@ -194,7 +195,8 @@ cdef inline char *carve_received(
     return memory
 
 
-# A reservation: hold the whole tail, which lies where top is; then keep the first `size` bytes of it, or give it up.
+# The steps of a reservation: hold_tail() takes the whole tail, which begins at top; then keep_of_tail() carves its
+# first `size` bytes, or give_up_tail() ends it without any.
 cdef char *hold_tail(SlabStore store, Slab *slab, Py_ssize_t *length) noexcept
 cdef void keep_of_tail(Slab *slab, Py_ssize_t size) noexcept
 cdef void give_up_tail(SlabStore store, char *memory, Py_ssize_t length) noexcept
@@ -202,8 +204,8 @@ cdef void give_up_tail(SlabStore store, char *memory, Py_ssize_t length) noexcep
 
 # --- zeroing -----------------------------------------------------------------------------------------------------
 
-# Zeros that the compiler may not drop. And what happens to memory that has ended: wiped, overwritten while debugging,
-# or left as it is.
+# wipe() writes zeros that the compiler may not drop. forget() is called for memory that has ended: it wipes the memory,
+# overwrites it while debugging, or leaves it as it is.
 cdef void wipe(char *memory, Py_ssize_t size) noexcept nogil
 cdef void forget(SlabStore store, char *memory, Py_ssize_t size) noexcept
 

@@ -1,20 +1,22 @@
-"""Owns raw memory: slabs, carving and zeroing them, the free lists that they return to, and the limit on all of it.
+"""Owns raw memory: slabs, carving and zeroing them, the free lists that they return to, and the limit on all of it. In
+the builds for tests it also owns the switch that makes allocations fail.
 
-Refuses to know what a Buffer is. A slab is handed out whole; whoever carves from it (the pool for its small
-allocations, a loop's read slab for received data) keeps the pointer and lends the slab the address of that
-pointer (`carver`), so that an empty slab can be taken back from an idle carver. Called by allocation, pool and
-readslab; always with the GIL, which is its lock. Nothing else writes a slab's marks, and nothing else zeroes.
+Refuses to know what a Buffer is. A slab is given out whole. Its carver (the pool for small allocations, a loop's read
+slab for data that is read) keeps the pointer to it, and lends the slab the address of that pointer (`carver`), so that
+an empty slab can be taken back from an idle carver. Called by allocation and pool, and by readslab and inbox of the
+wire floor; always with the GIL, which is its lock. Nothing else writes a slab's marks, and nothing else zeroes slabs.
 
 A slab's life: mapped -> carved from (top moves up; when live falls to 0 top goes back to 0) -> full, nobody
 carves from it -> its last allocation ends -> on a free list -> carved from again, or unmapped.
 
 Memory is mapped from the system a slab at a time and not taken from malloc: it comes zeroed, goes back
-whole, and glibc's moving mmap threshold has no say in it. tracemalloc is told of each slab mapped, in the
-line that needed it.
+whole, and does not depend on glibc's moving mmap threshold. tracemalloc is told of each slab that is mapped, at
+the line of Python that needed it.
 
-A free list is used from its front, so what nobody needs sinks to its end. Each list knows the fewest slabs
-that lay on it since the last trim_idle(): that many at its end were not needed once, and trim_idle() unmaps them.
-Callers: a timer of each loop that reads into the pool, and give_back() now and then, if IDLE_SECONDS have passed.
+A free list is used from its front, so slabs that are not needed sink to its end. Each list knows the fewest slabs
+that lay on it since the last trim_idle(): as many at its end were never needed, and trim_idle() unmaps them.
+It is called by a timer of each loop that reads into the pool, and by give_back() now and then, if IDLE_SECONDS have
+passed.
 """
 
 cimport cython
@@ -36,7 +38,7 @@ from poolio.errors import PoolExhausted
 BUILD_VARIANT = POOLIO_VARIANT.decode()
 ZEROING_NAMES = ("never", "on_alloc", "on_release")
 
-# A slab below a page would waste the rest of it; above 1 GiB 32-bit systems run out of addresses.
+# A slab smaller than a page would waste the rest of the page; above 1 GiB 32-bit systems run out of addresses.
 MIN_SLAB_SIZE = 4096
 MAX_SLAB_SIZE = 1 << 30
 
@@ -45,7 +47,7 @@ MAX_SLAB_SIZE = 1 << 30
 KEEP_FREE_BYTES = 64 << 20
 cdef Py_ssize_t keep_free_bytes = KEEP_FREE_BYTES
 
-# What nobody needed for this long goes back to the system (jemalloc's dirty_decay_ms, 10 s).
+# A free slab that was not needed for this long goes back to the system (jemalloc's dirty_decay_ms, 10 s).
 IDLE_SECONDS = 10
 cdef long long idle_seconds = IDLE_SECONDS
 
@@ -58,20 +60,22 @@ cdef enum:
     # Size classes: from slab_size/4 to 16 * slab_size, four to each doubling, so that at most a fifth of one is
     # unused (jemalloc's spacing). 6 doublings * 4 = CLASS_COUNT.
     CLASSES_PER_DOUBLING = 4
-    # give_back() looks at the clock this rarely, so that what the clock costs does not count.
+    # give_back() looks at the clock once in so many calls, so that the cost of the clock does not count.
     RETURNS_PER_CLOCK = 1024
 
 
-# Of all modules, which find it by this name; None where nothing fails on request.
+# The counters of all modules, which find them by the name `_faults`. It is None in builds where nothing fails on
+# request.
 cdef poolio_faults faults
 _faults = poolio_faults_capsule(&faults)
 HAS_FAULTS = bool(POOLIO_HAS_FAULTS)
 
 
 def fail_allocations(long long first, long long count=1):
-    """For tests, in checked builds: the `first` allocation from now on fails, 1 being the next, and `count` in all.
+    """For tests: from the `first` allocation on, where 1 is the next one, `count` allocations fail.
 
-    0: none any more. Returns how many have failed since the last call. RuntimeError in a build that can't.
+    With 0 none fails any more. Returns how many have failed since the last call. RuntimeError in a build in which none
+    can fail on request (debug, sanitize and coverage builds can).
     """
     if not POOLIO_HAS_FAULTS:
         raise RuntimeError(f"no allocation fails on request in the {BUILD_VARIANT} build; POOLIO_BUILD=debug makes one")
@@ -237,7 +241,7 @@ cdef class SlabStore:
             slab = slab.following
 
     cdef Py_ssize_t release_free(self) noexcept:
-        """Unmap all that lies on the free lists; return its bytes."""
+        """Unmap all slabs on the free lists; return how many bytes that were."""
         cdef Py_ssize_t before = self.kept_bytes
         cdef int index
         for index in range(LIST_COUNT):
@@ -245,9 +249,9 @@ cdef class SlabStore:
         return before - self.kept_bytes
 
     cdef Py_ssize_t trim_idle(self) noexcept:
-        """Unmap what lay on the free lists all the time since the last call; return its bytes.
+        """Unmap the slabs that were not needed since the last call; return how many bytes that were.
 
-        The timers of several loops on one pool call it more often, each after its own IDLE_SECONDS.
+        With several loops on one pool it is called more often: the timer of each calls it after its own IDLE_SECONDS.
         """
         cdef Py_ssize_t before = self.kept_bytes
         cdef int index
@@ -350,7 +354,7 @@ cdef char *hold_tail(SlabStore store, Slab *slab, Py_ssize_t *length) noexcept:
     cdef char *memory = slab.memory + slab.top
     open_tail(slab)
     slab.live += 1
-    slab.written = slab.capacity        # what is written and not reported may lie anywhere
+    slab.written = slab.capacity        # a transport may write anywhere in it and not report that
     if store.zeroing_mode == ON_ALLOC and slab.received > slab.top:
         memset(memory, 0, <size_t>(slab.received - slab.top))
         slab.received = slab.top

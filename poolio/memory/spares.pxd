@@ -1,8 +1,9 @@
 # Owns lists of spare structs: small C structs that have ended and are used again, instead of going to malloc and back.
+# Refuses to know what a struct means. Used by allocation, chain and writequeue.
 #
-#     first ──> Spare ──> Spare ──> ...       what a struct begins with, while it is on its list and means nothing else
+#     first ──> Spare ──> Spare ──> ...       a struct that is on its list begins with a Spare, and means nothing else
 #
-# All of it is inline, so there is no module behind this file. With the GIL.
+# All of it is inline, so there is no module behind this file. It needs the GIL.
 
 from cpython.mem cimport PyMem_Free
 
@@ -20,7 +21,10 @@ cdef struct SpareList:
 
 
 cdef inline void *take_struct(SpareList *spares, size_t size) noexcept:
-    """A struct of `size` bytes, always the same for one list; it holds what was left in it. NULL: no memory."""
+    """Return a struct of `size` bytes, which is always the same for one list. It holds what was left in it.
+
+    NULL if there is no memory.
+    """
     cdef Spare *found = spares.first
     if found == NULL or poolio_armed():
         return poolio_malloc(size)
@@ -30,7 +34,7 @@ cdef inline void *take_struct(SpareList *spares, size_t size) noexcept:
 
 
 cdef inline void keep_struct(SpareList *spares, void *ended) noexcept:
-    """Put it on its list, or give it back to the system if there are enough."""
+    """Put a struct that has ended on its list, or free it if the list has enough."""
     if spares.count >= MOST_SPARE:
         PyMem_Free(ended)
         return

@@ -1,1 +1,1 @@
-"""The base classes of people's protocols: poolio.Protocol, FramedProtocol, DatagramProtocol."""
+"""The base classes of users' protocols: poolio.Protocol, FramedProtocol, DatagramProtocol."""

@@ -1,6 +1,7 @@
-"""Owns poolio.DatagramProtocol: the protocol that gets datagrams in batches.
+"""Owns poolio.DatagramProtocol: the base class of protocols that get datagrams in batches.
 
-Refuses to know how datagrams move (wire.datagram, wire.inbox), and which loop it is.
+Refuses to know how datagrams move (wire.datagram, wire.inbox) and which loop it runs on. Called by poolio's datagram
+transport with batches, and by loops' own transports with one datagram at a time.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ __all__ = ["DatagramProtocol"]
 class DatagramProtocol(asyncio.DatagramProtocol):
     """A datagram protocol whose `datagrams_received(batch)` gets all that one pass has read, as pooled Buffers.
 
-    Use it as asyncio.DatagramProtocol; `transport` is set by connection_made(), call it when you override it. `pool`
-    (on the class, or on the instance before datagrams arrive) chooses the pool; None is `poolio.default_pool()`. On a
+    Use it as asyncio.DatagramProtocol. connection_made() sets `transport`, so an override must call super's. `pool` (on
+    the class, or on the instance before datagrams arrive) chooses the pool; None means `poolio.default_pool()`. On a
     loop's own transports each datagram is copied into a Buffer, and is a batch of its own.
 
     What a callback raises goes to the loop's exception handler, and the endpoint goes on.
@@ -31,14 +32,16 @@ class DatagramProtocol(asyncio.DatagramProtocol):
         self.transport = cast(DatagramTransport, transport)
 
     def datagrams_received(self, batch: list[tuple[Buffer, Any]]) -> None:
-        """Called with a list of (Buffer, address), up to 159 datagrams, more in trains. Yours: keep, slice, send them.
+        """Called with a list of (Buffer, address), up to 159 datagrams, or more if they come in trains.
+
+        The Buffers are yours: keep, slice or send them.
 
         Each Buffer has exactly the datagram's bytes, 0 to 65,535 (from unix sockets up to 512 KiB), in an allocation of
         its own; the datagrams of a train that the kernel has coalesced are slices of one allocation. Addresses are
-        written as the socket module does.
+        written as the socket module writes them.
         """
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        """For loops' own transports: the datagram is a batch."""
+        """Called by loops' own transports; delivers the datagram as a batch of one."""
         pool = default_pool() if self.pool is None else self.pool
         self.datagrams_received([(pool.from_bytes(data), addr)])

@@ -1,12 +1,12 @@
-"""Owns poolio.FramedProtocol: a protocol that is given whole frames, all of a read in one call.
+"""Owns poolio.FramedProtocol: the base class of protocols that get whole frames, all frames of a read in one call.
 
-Refuses to know what a frame is (framing) and which transport it runs on (protocol). What a read leaves of an unfinished
-frame stays in the connection's Chain; when the peer ends in the middle of one, or sends what is no frame, the
-connection is closed with that error, after the frames before it were delivered.
+Refuses to know what a frame is (framing) and which transport it runs on (protocol). Called by transports. The bytes of
+an unfinished frame stay in the connection's Chain. When the peer ends in the middle of a frame, or sends bytes that are
+no frame, the connection is closed with that error, after the frames before it were delivered.
 
     receive(buf) ──> Chain.put() ──> decode_all() ──> frames_received(frames)
 
-What was read goes straight into the Chain. Only a subclass that overrides data_received() is called with it first.
+What was read goes straight into the Chain. Only if a subclass overrides data_received() is that called first.
 """
 
 from cpython.object cimport PyObject
@@ -26,8 +26,8 @@ cdef class FramedCore(ProtocolCore):
 
     cdef Codec rules
     cdef readonly Chain chain
-    cdef bint is_asked          # whether data_received() is overridden, which is known from then on
-    cdef bint is_overridden
+    cdef bint is_asked          # is_overridden was found out; it stays so from then on
+    cdef bint is_overridden     # data_received(), by a subclass or on the instance
 
     def __cinit__(self, *arguments, **options):
         self.chain = Chain()
@@ -56,12 +56,12 @@ cdef class FramedCore(ProtocolCore):
         return 0
 
     cdef int _take(self, Buffer buf) except -1:
-        """A Buffer that nobody else knows."""
+        """Take a Buffer that nobody else knows, and deliver the frames that it completes."""
         self.chain.put(buf)
         return self._deliver()
 
     def data_received(self, buf):
-        """For data that no transport has brought: cut its frames, deliver them. A Buffer stays yours."""
+        """For data that no transport has brought: cuts it into frames and delivers them. A Buffer stays yours."""
         self.chain.append(buf)
         self._deliver()
 
@@ -75,24 +75,24 @@ cdef class FramedCore(ProtocolCore):
         return 0
 
     def frames_received(self, frames):
-        """Called with a list of all frames that a read has completed, one at least, in order. They are yours."""
+        """Called with a list of all frames that a read has completed, at least one, in order. The frames are yours."""
 
     def eof_received(self):
-        """Called when the peer has sent its last byte: delivers a last frame, refuses an unfinished one."""
+        """Called when the peer has sent its last byte; delivers a last frame, and raises for an unfinished one."""
         frame = self._find_rules().decode_last(self.chain)
         if frame is not None:
             self.frames_received([frame])
 
     def connection_lost(self, exc):
-        """Called once at the end; `exc` is None after an orderly close."""
+        """Called once at the end; `exc` is None after an orderly close. An override must call super's."""
         self.chain.clear()
 
     def write_frame(self, *pieces):
-        """Send one frame of these bytes-like pieces, as the codec writes it, in the connection's pool; large ones are
-        not copied.
+        """Send one frame of these bytes-like pieces, as the codec writes it, in the connection's pool.
 
-        FrameTooLarge beyond the codec's max_frame, PoolExhausted at the pool's limit; nothing is sent then. Buffers are
-        frozen, as by `write()`.
+        LengthPrefixed without offset and Varint do not copy the pieces of a body above 4 KiB; Buffers among them are
+        frozen, as by `write()`. Raises FrameTooLarge beyond the codec's max_frame, PoolExhausted at the pool's limit;
+        nothing is sent then.
         """
         frame = self._find_rules().to_send(pieces, self.connection_pool())
         if type(frame) is list:
@@ -122,10 +122,11 @@ cdef Codec _checked(codec):
 class FramedProtocol(FramedCore, Protocol):
     """A stream protocol whose `frames_received(frames)` gets the frames of a whole read at once.
 
-    codec  a poolio.Codec (LengthPrefixed, Delimited, ...), or None: the class attribute `codec`. One may serve all
-           connections if it is poolio's own, or keeps no state.
+    codec  a poolio.Codec (LengthPrefixed, Delimited, ...); None means the class attribute `codec`. One codec may serve
+           all connections if it is poolio's own, or keeps no state.
 
-    Otherwise as poolio.Protocol. An override of connection_lost() calls super's, which drops an unfinished frame.
+    In everything else it is as poolio.Protocol. An override of connection_lost() must call super's, which drops an
+    unfinished frame.
     """
 
     codec = None

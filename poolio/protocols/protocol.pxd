@@ -9,9 +9,9 @@ cdef class ProtocolCore(Receiver):
     cdef ReadSlab read_slab
     cdef Reservation reservation    # None between buffer_updated() and the next get_buffer()
 
-    # What a loop's own transport has read: in the context of the connection, and a task may be current
+    # Take what a loop's own transport has read. The context of the connection is entered, and a task may be current
     cdef int receive_on_loop(self, Buffer buf) except -1
-    # write() on a transport that is not poolio's own
+    # write() for a transport that is not poolio's own
     cdef object write_elsewhere(self, data)
 
     cdef object _find_read_slab(self)

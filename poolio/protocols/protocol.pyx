@@ -1,12 +1,14 @@
-"""Owns poolio.Protocol: the base class that receives into pooled slices on any loop's own transports.
+"""Owns poolio.Protocol: the base class whose data comes in pooled Buffers, on any loop's transports.
 
-Refuses to know which loop or transport it runs on: asyncio finds an asyncio.BufferedProtocol, uvloop a class with
-get_buffer() that is no asyncio.Protocol, aiofastnet the same as asyncio. A compiled class can't have a Python class
-as its first base, so the compiled part (ProtocolCore) comes first and asyncio's class second.
+Refuses to know which loop it runs on. Of transports it knows poolio's own, which write() calls in C. The others find
+what they look for: asyncio an asyncio.BufferedProtocol, uvloop a class with get_buffer() that is no asyncio.Protocol,
+aiofastnet the same as asyncio. A compiled class can't have a Python class as its first base, so the compiled part
+(ProtocolCore) comes first and asyncio's class second. Called by transports; users derive from it, and so do framed and
+the protocol of streams.
 
-The life of a byte here: get_buffer() reserves the tail of the loop's read slab -> the transport receives into it ->
-buffer_updated(n) makes a Buffer of exactly n bytes -> data_received(buf) -> write(buf) hands the transport a form
-that it accepts.
+The life of a byte on a loop's own transport: get_buffer() reserves the tail of the loop's read slab -> the transport
+reads into it -> buffer_updated(n) makes a Buffer of exactly n bytes -> data_received(buf) -> write(buf) gives the
+transport a form that it accepts. poolio's own transports make the Buffer themselves.
 """
 
 import asyncio
@@ -25,7 +27,8 @@ from poolio.wire.receiver cimport Receiver
 from poolio.wire.stream cimport StreamTransport
 
 # Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
-# They cost the same at 8 to 11 KiB (benchmarks/writeform.py); half of that: the copy also takes room in the cache.
+# They cost the same at 8 to 11 KiB (benchmarks/writeform.py). This is half of that, as the copy also takes room in the
+# cache.
 cdef Py_ssize_t COPY_UP_TO = 4096
 
 
@@ -33,7 +36,7 @@ cdef class ProtocolCore(Receiver):
     """The compiled half of Protocol."""
 
     def get_buffer(self, sizehint):
-        """For the transport: room for the next read, at least a quarter of a slab."""
+        """Called by the transport; returns room for the next read, at least a quarter of a slab."""
         if self.read_slab is None:
             self._find_read_slab()
         self.reservation = None
@@ -41,7 +44,7 @@ cdef class ProtocolCore(Receiver):
         return self.reservation
 
     def buffer_updated(self, Py_ssize_t nbytes):
-        """For the transport: the first `nbytes` of the room were filled."""
+        """Called by the transport when it has filled the first `nbytes` of the room."""
         cdef Reservation room = self.reservation
         self.reservation = None
         if self.read_slab is None:
@@ -56,11 +59,11 @@ cdef class ProtocolCore(Receiver):
         self.read_slab = read_slab_for(self.connection_pool(), asyncio.get_running_loop())
 
     def connection_made(self, transport):
-        """Called once when the connection stands; keeps the transport. Call it when you override it."""
+        """Called once when the connection is made; keeps the transport. An override must call super's."""
         self.transport = transport
 
     def data_received(self, buf):
-        """Called with each read's bytes as a Buffer of exactly that length. Yours: keep, slice or write it."""
+        """Called with each read's bytes as a Buffer of exactly that length. It is yours: keep, slice or write it."""
 
     def eof_received(self):
         """Called when the peer has sent its last byte; a false result closes the connection."""
@@ -75,12 +78,12 @@ cdef class ProtocolCore(Receiver):
         """Called when the transport's write queue has fallen to low water."""
 
     def write(self, data, /):
-        """Send a Buffer or any bytes-like object; what goes out is what it holds now.
+        """Send the bytes that a Buffer or any bytes-like object holds now.
 
         A Buffer's allocation is frozen from here on, and releasing your Buffer afterwards is always allowed. If a
         writable view of it is alive, or if `data` is another mutable object, its bytes are copied instead (counted in
-        the pool's `copied_bytes`). TypeError for what is not bytes-like, RuntimeError before connection_made(). Never
-        waits: what the kernel does not take is queued, see `pause_writing()`.
+        the pool's `copied_bytes`). It never waits: what the kernel does not take is queued, see `pause_writing()`.
+        Raises TypeError for an object that is not bytes-like, RuntimeError before connection_made().
         """
         if type(self.transport) is StreamTransport:
             (<StreamTransport>self.transport).write_data(data)
@@ -102,7 +105,9 @@ cdef class ProtocolCore(Receiver):
             self.transport.writelines([self._portable_form(data) for data in list_of_data])
 
     cdef object _portable_form(self, data):
-        """What every transport accepts and may keep: bytes, or a view of bytes that no longer change."""
+        """Return the data in a form that every transport accepts and may keep: bytes, or a view of bytes that no longer
+        change.
+        """
         cdef Buffer buf
         cdef Pool pool
         if isinstance(data, Buffer):
@@ -126,7 +131,7 @@ cdef class ProtocolCore(Receiver):
 
 
 cdef bint _is_plain_view_of_bytes(view) except -1:
-    """May a transport keep it, and cut it where it likes? It counts items and takes them for bytes."""
+    """May a transport keep this view, and cut it where it likes? It counts items and takes them for bytes."""
     return isinstance(view.obj, bytes) and view.itemsize == 1 and view.ndim == 1 and view.c_contiguous
 
 
@@ -134,7 +139,7 @@ class Protocol(ProtocolCore, asyncio.BufferedProtocol):
     """A stream protocol whose `data_received(buf)` gets pooled Buffers; use it as asyncio.Protocol.
 
     Works on asyncio's, uvloop's and aiofastnet's transports, over TCP, unix sockets and TLS. An idle connection holds
-    no read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None is
+    no read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None means
     `poolio.default_pool()`.
 
     An exception from `data_received` closes this connection only and goes to the loop's exception handler.
@@ -151,8 +156,9 @@ class Protocol(ProtocolCore, asyncio.BufferedProtocol):
 cdef object _own_write(cls):
     """Make write() the class's own method, unless somebody overrides it.
 
-    CPython calls without detour only what belongs to an object's very class: 175 instructions of 1,500 for an echoed
-    message (callgrind). What its bases were given in this way is looked through, so inheritance stays as written.
+    CPython calls a compiled method without a detour only if it belongs to the object's very class. The detour costs 175
+    of the 1,500 instructions for an echoed message (callgrind). The copies of write() that bases were given in this way
+    are passed over, so inheritance stays as written.
     """
     for base in cls.__mro__:
         found = vars(base).get("write")
