@@ -15,8 +15,8 @@ _thread = threading.local()
 class TLSProtocol(sslproto.SSLProtocol):
     """asyncio's SSLProtocol with a shared room, and safe for an application that reads only while it may write.
 
-    With tiny write limits asyncio's own pauses such an application for ever: session tickets of the handshake wait for
-    the next read to be sent, and at a limit of 0 having nothing to send already counts as too much.
+    With tiny write limits asyncio's own SSLProtocol pauses such an application for ever: the session tickets of the
+    handshake are not sent before the next read, and at a limit of 0 an empty queue already counts as too much.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -35,9 +35,9 @@ class TLSProtocol(sslproto.SSLProtocol):
 
 
 def share_room(tls: sslproto.SSLProtocol) -> None:
-    """Let a TLS connection receive into 256 KiB that all connections of its thread share, instead of its own 256 KiB.
+    """Let a TLS connection be read into 256 KiB that all connections of its thread share, instead of its own 256 KiB.
 
-    SAFE: a transport asks for the room, receives, and hands over what came in one go; it is copied out at once.
+    SAFE: a transport asks for the room, reads, and tells how much came in one go; the bytes are copied out at once.
     """
     if not hasattr(_thread, "tls_room"):
         _thread.tls_room = bytearray(tls.max_size)
