@@ -2,9 +2,9 @@
 
 POOLIO_BUILD=debug      checks on, freed memory is overwritten, -O1 with asserts; allocations fail on request
 POOLIO_BUILD=sanitize   debug under AddressSanitizer and UndefinedBehaviorSanitizer
-POOLIO_BUILD=portable   as on a system without epoll: poolio's own transports refuse
+POOLIO_BUILD=portable   as on a system without epoll, where poolio's own transports can't be made
 POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin; allocations fail on request, too
-POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs tell libFuzzer where they were; needs CC=clang
+POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs report their coverage to libFuzzer; needs CC=clang
 unset                   the release build
 
 Modules and headers are found, not listed: every .pyx below poolio/, every .h in poolio/c/.
@@ -81,7 +81,7 @@ setup(
             for source in SOURCES
         ],
         compiler_directives=DIRECTIVES,
-        # a variant never picks up what another one left; coverage wants the .c beside the .pyx
+        # no variant picks up what another one has left; coverage needs the .c beside the .pyx
         build_dir=None if VARIANT == "coverage" else f"build/{VARIANT}/c",
     ),
     options={"build": {"build_base": f"build/{VARIANT}"}},

@@ -24,8 +24,8 @@ from benchmarks.session import Quick, Task
 
 SIZES = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20)
 HELD = 64
-AIM_SECONDS = 0.006  # of one timing
-LEAST_NS = 0.1  # nothing is free
+AIM_SECONDS = 0.006  # seconds that one timing is made to take
+LEAST_NS = 0.1  # ns: the least that is reported, as nothing is free
 STATEMENTS = {"dropped": "{call}", "held": "ring[i] = {call}; i = (i + 1) & 63"}
 SETUP = f"ring = [None] * {HELD}; i = 0"
 WORDS = {"dropped": "dropped at once", "held": f"{HELD} held"}

@@ -99,12 +99,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def left_out(args: argparse.Namespace) -> list[str]:
-    """A quick run of all parts is without those that have no quick form."""
+    """The parts that a quick run of all parts leaves out, because they have no quick form."""
     return [name for name in PARTS if not part(name).QUICK] if args.quick and args.parts == list(PARTS) else []
 
 
 def rows_of(args: argparse.Namespace) -> set[str]:
-    """Of all parts and kinds that are asked for."""
+    """The rows of all parts and kinds that are asked for."""
     modules = [part(name) for name in args.parts]
     return {row for module in modules for kind in args.kinds or module.KINDS for row in module.rows(kind)}
 

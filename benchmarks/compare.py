@@ -46,7 +46,7 @@ class Change:
 
     @property
     def percent(self) -> float | None:
-        """Of the medians; None if there is no old one to divide by."""
+        """The change of the medians, in percent; None if there is no old one to divide by."""
         if not self.old or not self.new or not statistics.median(self.old):
             return None
         return 100 * (statistics.median(self.new) / statistics.median(self.old) - 1)
@@ -77,7 +77,7 @@ def verdict(old: Sequence[float], new: Sequence[float], noise: float) -> str:
 
 
 def chance(change: Change) -> float:
-    """That so many rounds separate although nothing has changed; of what repeats exactly none."""
+    """The probability that so many rounds separate although nothing has changed; 0 for what repeats exactly."""
     if change.noise <= EXACT:
         return 0.0
     return 2 / math.comb(len(change.old) + len(change.new), len(change.old))

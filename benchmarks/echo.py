@@ -63,7 +63,7 @@ def measured(task: Task) -> dict[str, float]:
 
 
 def figures_of(answer: dict[str, Any], connections: int, task: Task) -> dict[str, float]:
-    """Of an answer of loadgen."""
+    """The figures in an answer of loadgen."""
     cpu = cpu_ns(answer["windows"], max(ENOUGH_MESSAGES, connections))
     task.notes["clock"] = answer["clock"]
     seconds = answer["seconds"]

@@ -27,7 +27,7 @@ import poolio
 from benchmarks.servers import WARMING_BLOCK_BYTES, pin_to_first_core
 
 RCVBUF_BYTES = 4 << 20
-START_SECONDS = 10  # for making an endpoint, which is milliseconds
+START_SECONDS = 10  # to make an endpoint, which takes milliseconds
 QUESTION = 0xFF
 
 
@@ -175,7 +175,7 @@ async def serve(row: Row, kind: str) -> None:
 
 
 def become_the_limit(kind: str, method: str) -> None:
-    """dgram.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
+    """Run dgram.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
     program = pathlib.Path(__file__).parent / "results" / "dgram"
     os.execv(program, [str(program), kind, method])
 

@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results"
 QUANTILE = 0.2
 WINDOW_MS = 20
-DEADLINE_SECONDS = 90  # of what takes some 5
+DEADLINE_SECONDS = 90  # for what takes about 5
 OTHER_THREADS = 0.02  # of the main thread's CPU time, at most
 ENOUGH_MESSAGES = 10  # in a window, for its CPU time a message to mean something
 
@@ -57,7 +57,7 @@ def split_kind(kind: str, names: Sequence[str] = ("",)) -> tuple[str, int, int]:
 
 
 def size_and_count(kind: str) -> str:
-    """The title of a kind that is no more than that, whatever its name."""
+    """The title of a kind that is only a size and a count, whatever its name."""
     _, size, count = split_kind(kind, (kind.rstrip("0123456789x"),))
     return f"{size_text(size)} x {count:,}"
 
@@ -72,7 +72,7 @@ def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Se
     compiler = c_compiler()
     if compiler is None:
         raise Unavailable(f"{name} is a C program: install a C compiler (cc, gcc or clang)")
-    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # so that nobody meets one that is half written
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # so that no other process finds it half written
         fresh = pathlib.Path(folder) / path.name
         result = subprocess.run([compiler, *C_FLAGS, *flags, "-o", fresh, source, *libraries],
                                 capture_output=True, text=True)
@@ -113,7 +113,7 @@ def thread_times(pid: int) -> tuple[int, int]:
 
 
 def forget_peak(pid: int) -> None:
-    """VmHWM is from now on what the process takes from now on."""
+    """Start the process's peak (VmHWM) anew: it counts only what the process takes from now on."""
     try:
         pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError as reason:

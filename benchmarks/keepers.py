@@ -1,4 +1,4 @@
-"""Who keeps a little of much that is received? A process for each row: -m benchmarks.keepers ROW, prints JSON.
+"""How is a little of much that is received kept? A process for each row: -m benchmarks.keepers ROW, prints JSON.
 
 It receives MESSAGES of SIZE bytes from a socket pair, keeps every EVERYth, compares what it has kept, and prints by how
 many KiB its resident memory has grown. Before that the pool gives its free memory back.

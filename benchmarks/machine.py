@@ -58,7 +58,7 @@ def c_compiler() -> pathlib.Path | None:
 
 
 def first_line(*command: object) -> str:
-    """Of what it prints; nothing if it can't be run or fails."""
+    """The first line of what it prints; nothing if it can't be run or fails."""
     try:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=SETUP.parent)
     except OSError:
@@ -87,7 +87,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what is measured; those that are not there are named."""
+    """The versions of what is measured; a peer that is not there is named, too."""
     found = {"poolio": poolio.__version__, "python": platform.python_version(), "OpenSSL": ssl.OPENSSL_VERSION}
     for name in PEERS:
         try:

@@ -25,7 +25,7 @@ def part(name: str) -> Part:
 
 
 def text(name: str) -> Text:
-    """Of a part that an old file names and this version has not, nothing is known."""
+    """What a part's docstring says; nothing if this version has no such part, which an old file may name."""
     if name not in PARTS:
         return Text(name, "", "")
     question, _, rest = (part(name).__doc__ or "").partition("\n")

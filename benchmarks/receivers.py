@@ -196,7 +196,7 @@ def streams(net: Any, receive: Callable[[Any], Awaitable[tuple[int, int, Any]]])
 
 
 async def become_the_limit(kind: str) -> Any:
-    """sink.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
+    """Run sink.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
     program = pathlib.Path(__file__).parent / "results" / "sink"
     os.execv(program, [str(program), kind])
 

@@ -145,7 +145,7 @@ def streams_on_loop(name: str, module: Any) -> Row:
 
 
 def become_the_limit(context: ssl.SSLContext | None) -> None:
-    """limit.c, or limit_tls.c, instead of this interpreter, on the core that it was pinned to; both are compiled."""
+    """Run limit.c or limit_tls.c instead of this interpreter, on the core that it was pinned to; both are compiled."""
     results = pathlib.Path(__file__).parent / "results"
     if context is None:
         os.execv(results / "limit", ["limit"])

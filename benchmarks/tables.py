@@ -78,7 +78,7 @@ def figure_heading(figure: Figure) -> str:
 
 
 def tables(run: Run, part: str) -> list[Table]:
-    """Of one part; none if nothing of it was measured."""
+    """The tables of one part; none if nothing of it was measured."""
     mine = [record for record in run.records if record.part == part]
     if part in MATRICES and mine:
         return [matrix(run, part, mine)]
@@ -127,7 +127,7 @@ def matrix(run: Run, part: str, records: list[Record]) -> Table:
 
 
 def what_it_says(absent: Absent) -> tuple[str, str, bool]:
-    """In a matrix, whose kinds share one table, it stands once."""
+    """What is written of it, without the kind: in a matrix, whose kinds share one table, it stands once."""
     return absent.row, absent.reason, absent.failed
 
 

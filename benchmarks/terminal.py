@@ -10,7 +10,7 @@ from benchmarks.records import Run, parts_of
 from benchmarks.report import ChangeLine, ComparisonView
 from benchmarks.tables import Table, tables, under_no_table
 
-WIDTH = 180  # of what is not a terminal
+WIDTH = 180  # columns, if the output is not a terminal
 OURS = "bold cyan"
 LOUD = ("better", "worse")
 

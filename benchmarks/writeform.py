@@ -1,7 +1,7 @@
 """Up to which size does a copy to bytes cost less than a slice and a memoryview over it?
 
-Protocol.write() must hand the loops' own transports one of the two (COPY_UP_TO in poolio/protocol.pyx). The copy
-pins no slab; the view copies nothing. The two are timed in turn, the lowest of each counts.
+Protocol.write() must hand the loops' own transports one of the two (COPY_UP_TO in poolio/protocols/protocol.pyx). The
+copy pins no slab; the view copies nothing. The two are timed in turn, the lowest of each counts.
 """
 
 import itertools

@@ -80,7 +80,8 @@ __all__ = [
     "start_unix_server",
 ]
 
-# Nothing here locks: the GIL does. Importing poolio switches it on in a free-threaded build, unless that was forbidden.
+# poolio has no locks: it relies on the GIL. Importing it switches the GIL on in a free-threaded build, unless that was
+# forbidden.
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     raise ImportError("poolio needs the GIL: run this free-threaded Python without PYTHON_GIL=0 and -X gil=0")
 
@@ -97,7 +98,7 @@ for _name in __all__:
 
 
 def __getattr__(name: str) -> Any:
-    """serve(), when it is asked for: its processes and sockets are a third of what importing poolio would cost."""
+    """Import serve() when it is asked for: its modules would be a third of the cost of importing poolio."""
     if name != "serve":
         raise AttributeError(f"module 'poolio' has no attribute {name!r}")
     from poolio.workers.supervisor import serve

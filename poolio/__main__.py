@@ -1,4 +1,4 @@
-"""`python -m poolio`: an echo server, the benchmarks of the source checkout that this package lies in, this build."""
+"""`python -m poolio`: runs an echo server or the benchmarks of this source checkout, or shows facts of this build."""
 
 import argparse
 import importlib

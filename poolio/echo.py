@@ -1,4 +1,4 @@
-"""Owns `python -m poolio echo`: an echo server on poolio's transports, on the loop that one wants to look at."""
+"""Owns `python -m poolio echo`: an echo server on poolio's transports, on the loop that --loop names."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ LOOPS = ("poolio", "asyncio", "uvloop")
 
 
 class Echo(poolio.Protocol):
-    """Sends back what it gets, and reads no faster than its peer does."""
+    """Sends back what it receives, and reads no faster than its peer does."""
 
     def data_received(self, buf: poolio.Buffer) -> None:
         self.write(buf)

@@ -1,1 +1,1 @@
-"""poolio's place in asyncio: its event loop, and the functions that connect and serve on anybody's loop."""
+"""poolio's place in asyncio: its event loop, and the functions that connect and serve on any loop."""

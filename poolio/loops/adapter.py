@@ -1,14 +1,15 @@
 """Owns poolio's transports under asyncio's connecting and serving code.
 
 Refuses to know how data moves (wire). Timers, signals, subprocesses, executors, name resolution and pipes stay the
-standard library's; so does TLS, over poolio's transports.
+standard library's; so does TLS, over poolio's transports. Called by the functions that connect and serve (connect), by
+the workers, and by asyncio's own code.
 
-asyncio's selector loop makes transports in two places and accepts connections in a third. AdaptedLoop replaces these.
-Its two subclasses:
+asyncio's selector loop makes transports and accepts connections in a few methods. AdaptedLoop replaces these methods.
+It has two subclasses:
 
     EventLoop       the standard loop itself, with poolio's selector (event_loop)
-    BorrowedLoop    asyncio's connecting and serving code on behalf of somebody else's loop (asyncio's own, uvloop):
-                    it asks that loop for everything, and runs nothing itself
+    BorrowedLoop    asyncio's connecting and serving code on behalf of another loop (asyncio's own, uvloop): it asks
+                    that loop for everything, and runs nothing itself
 """
 
 import asyncio
@@ -25,19 +26,19 @@ from poolio.wire.tls import TLSProtocol, share_room
 
 __all__ = ["AdaptedLoop", "BorrowedLoop", "adapter_of", "shared_sockets"]
 
-# Sockets that other processes serve as well: no server here removes their files. A worker puts its own in.
+# Sockets that other processes serve as well: no server here removes their files. A worker adds its sockets.
 shared_sockets: set[Any] = set()
 
 
 def ensure_nothing_unread(protocol: asyncio.BaseProtocol) -> None:
-    """RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS."""
+    """Raise RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS."""
     unread = unread_bytes(protocol)
     if unread:
         raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
 
 
 class AdaptedLoop(asyncio.SelectorEventLoop):
-    """asyncio's selector loop, on poolio's reactor and transports."""
+    """asyncio's selector loop with poolio's reactor and transports."""
 
     _reactor: Reactor
     _listeners: dict[int, Listener]
@@ -60,7 +61,9 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
 
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
-        return TLSProtocol(self._loop_of_transports(), *arguments, **options)
+        tls = TLSProtocol(self._loop_of_transports(), *arguments, **options)
+        share_room(tls, self._reactor)
+        return tls
 
     async def start_tls(
         self, transport: Any, protocol: Any, sslcontext: Any, **options: Any,
@@ -68,7 +71,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         ensure_nothing_unread(protocol)
         secured = await super().start_tls(transport, protocol, sslcontext, **options)
         if secured is not None:  # it is None if the connection was lost just now
-            share_room(secured._ssl_protocol)  # type: ignore[attr-defined]
+            share_room(secured._ssl_protocol, self._reactor)  # type: ignore[attr-defined]
         return secured
 
     async def create_unix_server(
@@ -126,7 +129,7 @@ class BorrowedLoop(AdaptedLoop):
         return self._loop.remove_reader(fd)
 
     def __del__(self) -> None:
-        """Nothing to close here."""
+        """There is nothing to close: the loop is not its own."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._loop!r}>"
@@ -136,7 +139,7 @@ class BorrowedLoop(AdaptedLoop):
 
 
 def _of_the_loop(name: str) -> Any:
-    """A method that asks the borrowed loop, as it is at that moment: somebody may have replaced its method."""
+    """Make a method that calls the borrowed loop's, which is looked up each time: somebody may have replaced it."""
     def ask(self: BorrowedLoop, *arguments: Any, **options: Any) -> Any:
         return getattr(self._loop, name)(*arguments, **options)
     return ask
@@ -151,7 +154,7 @@ for _name in (
 
 
 def adapter_of(loop: asyncio.AbstractEventLoop) -> AdaptedLoop:
-    """The one that connects and serves on poolio's transports for this loop: poolio's own loop does so itself."""
+    """Return what connects and serves on poolio's transports for this loop: poolio's own loop does so itself."""
     if isinstance(loop, AdaptedLoop):
         return loop
     reactor = reactor_of(loop)

@@ -1,7 +1,8 @@
 """Owns the functions that connect and serve on poolio's transports, on the running loop, whichever it is.
 
-Refuses to know how that is done (adapter). They take the arguments of the loop's methods of the same names, and mean
-the same by them: asyncio's own code resolves names, tries addresses (happy eyeballs) and binds.
+Refuses to know how that is done (adapter). Called by user code and by the functions for streams (streams). Each
+function takes the arguments of the loop's method of the same name, with the same meaning: asyncio's own code resolves
+names, tries addresses (happy eyeballs) and binds.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
     start_serving: bool = True, **options: Any,
 ) -> Server:
-    """Serve TCP, or TLS with `ssl=`: as `loop.create_server()`, with its options, on poolio's transports.
+    """Serve TCP, or TLS with `ssl=`, as `loop.create_server()` does, with its options, on poolio's transports.
 
-    OSError if it can't be bound; NotImplementedError on systems without epoll.
+    OSError if the address can't be bound; NotImplementedError on systems without epoll.
     """
     adapter = _adapter()
     return await _serve(adapter, await adapter.create_server(
@@ -42,7 +43,7 @@ async def create_unix_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *,
     start_serving: bool = True, **options: Any,
 ) -> Server:
-    """Serve a unix socket: as `loop.create_unix_server()`, with its options. Errors as for `create_server()`."""
+    """Serve a unix socket, as `loop.create_unix_server()` does, with its options. Errors as for `create_server()`."""
     adapter = _adapter()
     return await _serve(adapter, await adapter.create_unix_server(
         protocol_factory, path, start_serving=False, **options), start_serving)
@@ -58,9 +59,9 @@ async def _serve(adapter: AdaptedLoop, plain: asyncio.AbstractServer, start_serv
 async def create_connection(
     protocol_factory: Callable[[], P], host: str | None = None, port: int | None = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
-    """Connect over TCP, or TLS with `ssl=`: as `loop.create_connection()`, with its options, on poolio's transports.
+    """Connect over TCP, or TLS with `ssl=`, as `loop.create_connection()` does, on poolio's transports.
 
-    OSError if it can't be connected; NotImplementedError on systems without epoll.
+    It takes the same options. OSError if the connection can't be made; NotImplementedError on systems without epoll.
     """
     return await _adapter().create_connection(protocol_factory, host, port, **options)  # type: ignore[arg-type]
 
@@ -68,17 +69,21 @@ async def create_connection(
 async def create_unix_connection(
     protocol_factory: Callable[[], P], path: Any = None, **options: Any,
 ) -> tuple[asyncio.Transport, P]:
-    """Connect to a unix socket: as `loop.create_unix_connection()`, with its options. Errors: `create_connection()`."""
+    """Connect to a unix socket, as `loop.create_unix_connection()` does, with its options.
+
+    Errors as for `create_connection()`.
+    """
     return await _adapter().create_unix_connection(protocol_factory, path, **options)
 
 
 async def start_tls(
     transport: asyncio.Transport, protocol: asyncio.BaseProtocol, sslcontext: SSLContext, **options: Any,
 ) -> asyncio.Transport | None:
-    """Upgrade a connection on poolio's transport to TLS: as `loop.start_tls()`, with its options, on any loop.
+    """Upgrade a connection on poolio's transport to TLS, as `loop.start_tls()` does, with its options, on any loop.
 
-    Returns the new transport; the protocol is not told, call its connection_made() yourself. None if the connection was
-    lost meanwhile; ssl.SSLError and TimeoutError if the handshake fails.
+    Returns the new transport, or None if the connection was lost meanwhile. The protocol is not told: call its
+    connection_made() yourself. RuntimeError if something is unread; ssl.SSLError and TimeoutError if the handshake
+    fails.
     """
     return await _adapter().start_tls(transport, protocol, sslcontext, **options)
 
@@ -86,6 +91,6 @@ async def start_tls(
 async def create_datagram_endpoint(
     protocol_factory: Callable[[], P], local_addr: Any = None, remote_addr: Any = None, **options: Any,
 ) -> tuple[DatagramTransport, P]:
-    """Open a UDP or unix datagram socket: as `loop.create_datagram_endpoint()`, with its options, on any loop."""
+    """Open a UDP or unix datagram socket, as `loop.create_datagram_endpoint()` does, with its options, on any loop."""
     return await _adapter().create_datagram_endpoint(  # type: ignore[return-value]
         protocol_factory, local_addr, remote_addr, **options)

@@ -1,6 +1,7 @@
-"""Owns poolio.EventLoop: the standard library's selector loop on poolio's selector and transports; and `run()`.
+"""Owns poolio.EventLoop: the standard library's selector loop with poolio's selector and transports; and `run()`.
 
-Refuses to know how transports are made (adapter) and how events are waited for (wire.selector).
+Refuses to know how transports are made (adapter) and how events are waited for (wire.selector). Called by user code, by
+asyncio.Runner and by the workers.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ class EventLoop(AdaptedLoop):
     poolio's transports, unchanged.
     """
 
-    _closed = True  # until asyncio has made it: where it can't be made, there is nothing to close
+    _closed = True  # until asyncio has made the loop: if it can't be made, there is nothing to close
 
     def __init__(self) -> None:
         selector = Selector()
@@ -41,16 +42,16 @@ class EventLoop(AdaptedLoop):
 
 
 def new_event_loop() -> EventLoop:
-    """A new poolio.EventLoop, for `loop_factory=`; close it at the end. NotImplementedError where there is no epoll."""
+    """Make an EventLoop, for `loop_factory=`; close it at the end. NotImplementedError where there is no epoll."""
     return EventLoop()
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """asyncio.run() on a new poolio.EventLoop: runs a coroutine to its end and returns its result.
+    """Run a coroutine to its end and return its result, as asyncio.run() does, on a new poolio.EventLoop.
 
-    RuntimeError from within a running loop; NotImplementedError on systems without epoll.
+    RuntimeError if a loop is running already; NotImplementedError on systems without epoll.
     """
-    if asyncio._get_running_loop() is not None:  # before a loop is made, which could not be closed in order here
+    if asyncio._get_running_loop() is not None:  # a loop that is made here could not be closed in order
         raise RuntimeError("poolio.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

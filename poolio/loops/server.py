@@ -1,6 +1,7 @@
-"""Owns Server: what poolio's create_server() and its kin return, with CPython 3.13's methods on every version.
+"""Owns Server, which create_server() and similar functions return, with CPython 3.13's methods on every version.
 
-Refuses to know how connections are accepted (wire.listener) and how sockets are bound (asyncio's own code).
+Refuses to know how connections are accepted (wire.listener) and how sockets are bound (asyncio's own code). Made by
+connect; called by user code, and by transports, which attach and detach themselves.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ __all__ = ["Server"]
 
 
 class Server(base_events.Server):
-    """asyncio's Server as CPython 3.13 has it, also on earlier versions: `wait_closed()` waits for the connections too,
+    """asyncio's Server as CPython 3.13 has it, on every version: `wait_closed()` waits for the connections too, and
     `close_clients()` and `abort_clients()` end them.
     """
 
@@ -74,7 +75,7 @@ class Server(base_events.Server):
                 transport.close()
 
         def abort_clients(self) -> None:
-            """Close them without sending what is queued."""
+            """End every such connection without sending what is queued."""
             for transport in tuple(self._transports()):
                 transport.abort()
 

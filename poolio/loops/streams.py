@@ -1,8 +1,8 @@
 """Owns the functions that connect and serve with streams, on the running loop, whichever it is.
 
-Refuses to know how connections are made (connect) and what a stream is (streams.connection). asyncio's functions are
-the model: the same names, arguments and errors, on poolio's transports where there are any, and on the loop's own
-elsewhere.
+Refuses to know how connections are made (connect) and what a stream is (streams.connection). Called by user code.
+asyncio's functions are the model: these have the same names, arguments and errors. They use poolio's transports where
+there is epoll, and the loop's own elsewhere.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ async def open_connection(
     host: str | None = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None,
     **options: Any,
 ) -> tuple[StreamReader, StreamWriter]:
-    """Connect over TCP, or TLS with `ssl=`: asyncio.open_connection() on poolio's transports, with its arguments.
+    """Connect over TCP, or TLS with `ssl=`: asyncio.open_connection(), with its arguments, on poolio's transports.
 
-    limit  bytes, as StreamReader; pool: what is received into, None: the default pool
+    limit  bytes, as for StreamReader
+    pool   what is received into; if it is None, the default pool
     """
     _, protocol = await _connector().create_connection(
         lambda: StreamProtocol(limit=limit, pool=pool), host, port, **options)
@@ -34,7 +35,7 @@ async def open_connection(
 async def open_unix_connection(
     path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
 ) -> tuple[StreamReader, StreamWriter]:
-    """Connect to a unix socket: asyncio.open_unix_connection() on poolio's transports, with its arguments."""
+    """Connect to a unix socket, as asyncio.open_unix_connection() does, with its arguments, on poolio's transports."""
     _, protocol = await _connector().create_unix_connection(
         lambda: StreamProtocol(limit=limit, pool=pool), path, **options)
     return protocol.reader, protocol.take_writer()
@@ -44,9 +45,9 @@ async def start_server(
     connected: Handler, host: Any = None, port: int | None = None, *, limit: int = DEFAULT_LIMIT,
     pool: Pool | None = None, **options: Any,
 ) -> Server:
-    """Serve TCP, or TLS with `ssl=`: asyncio.start_server() on poolio's transports, with its arguments.
+    """Serve TCP, or TLS with `ssl=`, as asyncio.start_server() does, with its arguments, on poolio's transports.
 
-    connected(reader, writer) is called for each connection; a coroutine becomes a task.
+    connected(reader, writer) is called for each connection. If it returns a coroutine, that becomes a task.
     """
     server: Server = await _connector().create_server(
         lambda: StreamProtocol(connected, limit=limit, pool=pool), host, port, **options)
@@ -56,12 +57,12 @@ async def start_server(
 async def start_unix_server(
     connected: Handler, path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
 ) -> Server:
-    """Serve a unix socket: asyncio.start_unix_server() on poolio's transports, with its arguments."""
+    """Serve a unix socket, as asyncio.start_unix_server() does, with its arguments, on poolio's transports."""
     server: Server = await _connector().create_unix_server(
         lambda: StreamProtocol(connected, limit=limit, pool=pool), path, **options)
     return server
 
 
 def _connector() -> Any:
-    """What connects and serves: poolio's functions, or without epoll the loop's methods of the same names."""
+    """Return what connects and serves: poolio's functions, or without epoll the loop's methods of the same names."""
     return connect if HAS_EPOLL else asyncio.get_running_loop()

@@ -1,1 +1,1 @@
-"""Streams: reading and writing a connection with `await`, as asyncio's streams do it."""
+"""Streams: a connection is read and written with `await`, as with asyncio's streams."""

@@ -1,7 +1,8 @@
-"""Owns StreamWriter and StreamProtocol: what of a stream's life is rare and may wait. Compiled halves do the rest.
+"""Owns StreamWriter and StreamProtocol: what is rare in the life of a stream, and what waits.
 
-Refuses to know how bytes are kept and awaited (reader), how they are sent (writer) and received (protocol), and how
-connections are made (loops).
+Refuses to know the rest, which their compiled halves do: how bytes are sent (writer) and received (protocol); how bytes
+are kept and awaited (inflow, reader); and how connections are made (loops). Called by transports, by user code, and by
+the functions that connect and serve.
 """
 
 import asyncio
@@ -25,9 +26,9 @@ Handler = Callable[[StreamReader, "StreamWriter"], Awaitable[None] | None]
 
 
 class StreamWriter(WriterCore):
-    """Writes to a stream, as asyncio.StreamWriter; takes Buffers as well as bytes-like objects.
+    """Writes to a stream, as asyncio.StreamWriter does; takes Buffers as well as bytes-like objects.
 
-    Made by open_connection() and start_server(). Close it at the end: a ResourceWarning if it is dropped open.
+    open_connection() and start_server() make it. Close it at the end: dropped open, it gives a ResourceWarning.
     """
 
     __slots__ = ()
@@ -46,7 +47,7 @@ class StreamWriter(WriterCore):
         if error is not None:
             raise error
         if self.transport.is_closing():
-            await asyncio.sleep(0)  # connection_lost() may have an error to tell
+            await asyncio.sleep(0)  # connection_lost() may bring an error
         waiter = self.protocol.drain_waiter(self.protocol.loop)
         if waiter is not None:
             try:
@@ -55,11 +56,11 @@ class StreamWriter(WriterCore):
                 self.protocol.forget_drain(waiter)
 
     def can_write_eof(self) -> bool:
-        """Can this transport end one direction alone? Not over TLS."""
+        """Can this transport end one direction alone? Over TLS it can't."""
         return self.transport.can_write_eof()
 
     def write_eof(self) -> None:
-        """Send what is queued, then the end of the stream; reading goes on."""
+        """Send what is queued, then the end of the stream. Reading goes on."""
         self.transport.write_eof()
 
     def close(self) -> None:
@@ -75,24 +76,24 @@ class StreamWriter(WriterCore):
         await self.protocol.wait_closed()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As the transport's."""
+        """Return what the transport's get_extra_info() returns."""
         return self.transport.get_extra_info(name, default)
 
     async def start_tls(
         self, sslcontext: SSLContext, *, server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None, ssl_shutdown_timeout: float | None = None,
     ) -> None:
-        """Upgrade the connection to TLS; the reader goes on with what is encrypted.
+        """Upgrade the connection to TLS. Reader and writer stay the same, and go on over TLS.
 
         RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
-        ConnectionResetError if the peer has ended the stream, or goes meanwhile; ssl.SSLError if no handshake comes
-        about. The connection is closed then.
+        ConnectionResetError if the peer has ended the stream, or the connection is lost meanwhile; ssl.SSLError if the
+        handshake fails. After these two the connection is closed.
         """
         await self.drain()
         unread = len(self.reader.chain)
         if unread:
             raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
-        if self.reader.at_eof():  # the TLS layer would not hear of it, and wait
+        if self.reader.at_eof():  # the TLS layer would never learn of it, and would wait
             self.transport.close()
             raise ConnectionResetError("the peer has ended the stream before start_tls()")
         transport: Any = self.transport
@@ -105,7 +106,7 @@ class StreamWriter(WriterCore):
                 ssl_shutdown_timeout=ssl_shutdown_timeout,
             )
         except BaseException as exc:
-            if self.transport.is_closing():  # asyncio's TLS layer tells nobody of an end during the handshake
+            if self.transport.is_closing():  # asyncio's TLS layer does not report an end during the handshake
                 self.protocol.lose(exc if isinstance(exc, Exception) else None)
             else:
                 self.protocol.is_over_tls = False
@@ -116,9 +117,10 @@ class StreamWriter(WriterCore):
         self.reader.replace_transport(secured)
 
     def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
-        """Give the connection to another protocol: connection_made(), then what is unread, then what comes.
+        """Give the connection to another protocol, for an upgrade of what both ends speak.
 
-        For upgrades to another protocol on the wire. Reader and writer are of no more use.
+        The protocol gets connection_made(), then what is unread, then what comes. This reader and this writer are of no
+        more use. RuntimeError if a task waits to read, ConnectionResetError if the connection is lost.
         """
         self.protocol.hand_over(protocol)
 
@@ -129,10 +131,11 @@ own_methods(StreamWriter)
 class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     """The protocol between a transport and a StreamReader and StreamWriter, for any loop's create_* functions.
 
-    connected  called with (reader, writer) when the connection stands; a coroutine becomes a task, whose exception goes
-               to the loop's exception handler and closes the connection. None: `.reader` and `.writer` are yours
-    limit      bytes, as StreamReader
-    pool       what it receives into; None: the default pool
+    connected  called with (reader, writer) when the connection is made. If it returns a coroutine, that becomes a task,
+               whose exception goes to the loop's exception handler and closes the connection. If it is None, use
+               `.reader` and `.writer` yourself
+    limit      bytes, as for StreamReader
+    pool       what is received into; if it is None, the default pool
     """
 
     __slots__ = ("closed", "connected", "task", "writer")  # an idle connection is little more than these objects
@@ -161,10 +164,10 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             result = self.connected(self.reader, writer)
             if asyncio.iscoroutine(result):
                 self.task = self.loop.create_task(result, name=getattr(result, "__qualname__", None))
-                self.task.add_done_callback(self)  # not a method of it, which would be an object more
+                self.task.add_done_callback(self)  # itself: a bound method would be one object more
 
     def __call__(self, task: asyncio.Task[None]) -> None:
-        """The handler is done."""
+        """Called when the task of the handler has ended: report its exception, and close the connection then."""
         self.task = None
         failed = task.cancelled() or task.exception() is not None
         if failed and not task.cancelled():
@@ -189,7 +192,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         self._end(exc)
 
     def lose(self, exc: Exception | None) -> None:
-        """connection_lost(), if nobody has called it."""
+        """Call connection_lost() unless it was called already."""
         if not self.is_lost:
             self.connection_lost(exc)
 
@@ -209,14 +212,14 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
             raise error
 
     def take_writer(self) -> StreamWriter:
-        """The writer, which is its taker's alone from now on: dropped open, it warns and closes."""
+        """Return the writer, and keep no reference: if the caller drops it open, it warns and closes."""
         assert self.writer is not None
         writer, self.writer = self.writer, None
         return writer
 
     def hand_over(self, protocol: Any) -> None:
         if self.is_lost or (self.is_over_tls and self.transport.is_closing()):
-            # over TLS connection_lost() may be on its way, to this protocol
+            # over TLS connection_lost() may be scheduled already, for this protocol
             raise ConnectionResetError("Connection lost")
         transport, unread = self.transport, self.reader.take_unread()
         transport.set_protocol(protocol)

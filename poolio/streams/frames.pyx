@@ -1,7 +1,7 @@
 """Owns Frames: the asynchronous iterator over the frames of a stream.
 
-Refuses to know what a frame is (framing) and how bytes arrive (inflow). Made by StreamReader.frames() and lines(). It
-takes one frame at a time: what is not asked for stays to be read.
+Refuses to know what a frame is (framing) and how bytes arrive (inflow). StreamReader.frames() and lines() make it. It
+takes one frame at a time: what is not asked for stays unread.
 """
 
 cimport cython
@@ -17,8 +17,8 @@ from poolio.streams.waiter cimport Awaitable, make_awaitable
 @cython.no_gc_clear
 @cython.nonecheck(True)
 cdef class Frames(Awaitable):
-    """What `async for` goes over. It is itself what is awaited for each frame, so a frame that is there costs no
-    further object.
+    """What `async for` goes over. It is also what is awaited for each frame, so a frame that is there needs no further
+    object.
     """
 
     def __dealloc__(self):
@@ -28,14 +28,14 @@ cdef class Frames(Awaitable):
         return self
 
     def __anext__(self):
-        if self.reader.waiting == <PyObject *>self:     # one task at a time waits with this, and may be cancelled
+        if self.reader.waiting == <PyObject *>self:     # a task waits with this one: another task gets its own
             return new_frames(self.reader, self.codec)
         return self
 
     cdef object proceed(self):
         cdef Inflow reader = self.reader
         cdef Chain chain = reader.chain
-        self.is_finished = False                        # it can be awaited again
+        self.is_finished = False                        # so that it can be awaited again
         if reader.error is not None:
             reader.raise_error()
         if chain.size > 0:

@@ -8,21 +8,21 @@ from poolio.streams.waiter cimport Awaitable
 
 cdef class Inflow:
     cdef readonly Chain chain
-    cdef object given_loop          # None: the running one, asked for when a task has to wait
-    cdef Py_ssize_t limit           # twice as much unread pauses the transport, as much lets it go on
-    cdef object upstream            # the transport; None: there is nothing to pause
+    cdef object given_loop          # None: the running one, which is looked up when a task has to wait
+    cdef Py_ssize_t limit           # bytes: above twice as many unread the transport is paused, at as many resumed
+    cdef object upstream            # the transport that is paused; None: there is nothing to pause
     cdef bint is_paused
     cdef bint is_at_end             # no more will come
     cdef object error               # what every call raises; None: nothing
-    # while a task waits: with less than `wanted` bytes it need not be woken
-    cdef PyObject *waiting          # what it awaits, borrowed: at its end that says so. NULL: no task waits
-    cdef object future              # that it waits for; kept while no task waits, if it is as good as new
+    # While a task waits. What arrives wakes it when the chain holds `wanted` bytes
+    cdef PyObject *waiting          # the call, borrowed: it calls stop_waiting() when it ends. NULL: no task waits
+    cdef object future              # what the task waits for; kept for the next wait if it is as good as new
     cdef Py_ssize_t wanted
 
-    # A Buffer that is the reader's own. arrived: from the reactor's own dispatch; fed: from anywhere else
+    # Take a Buffer, which is the reader's own. The reactor's own dispatch calls arrived(); all others call fed()
     cdef int arrived(self, Buffer buf) except -1
     cdef int fed(self, Buffer buf) except -1
-    # For calls: wait, having found too little; and say that bytes were taken from the chain
+    # For calls: wait() when the chain holds too little; taken() when bytes were taken from the chain
     cdef object wait(self, Awaitable call, Py_ssize_t wanted)
     cdef int stop_waiting(self, Awaitable call) noexcept
     cdef int taken(self) except -1

@@ -1,12 +1,13 @@
 """Owns Inflow: what a connection has received and nobody has read yet, and the one task that waits for more.
 
-Refuses to know sockets and transports (it pauses and resumes one), what a frame is, and what the calls of a reader are
-(reader, frames). Called by the stream protocol, arrived() and fed(), and by calls that wait: wait(), taken().
+Refuses to know sockets, transports (except that it pauses and resumes one), what a frame is, and what the calls of a
+reader are (reader, frames). The stream protocol calls arrived() and fed(). The calls of a reader call wait() and
+taken().
 
     arrived(buf) ──> Chain ──> read(), readexactly(), readuntil(), frames() ...: slices of what was received
 
-Water: twice the limit unread pauses the transport; as much as the limit lets it go on, and so does a call that waits
-for more, however much is there: a frame larger than the limit is no deadlock.
+Above twice the limit of unread bytes the transport is paused; at the limit it is resumed. A call that waits for more
+resumes it too, however much is unread, so a frame larger than the limit is no deadlock.
 """
 
 import asyncio
@@ -19,23 +20,23 @@ from poolio.streams.waiter cimport Awaitable, call_now, take_callback
 
 
 cdef class Inflow:
-    """The part of `poolio.StreamReader` that is what has arrived. Not made by itself."""
+    """The part of `poolio.StreamReader` that keeps what has arrived. It is never made alone."""
 
     def __cinit__(self, *arguments, **options):
         self.chain = Chain()
 
     def at_eof(self):
-        """Has the stream ended, and is everything read?"""
+        """Has the stream ended, and was everything read?"""
         return self.is_at_end and self.chain.size == 0
 
     def exception(self):
-        """The error of the connection; None."""
+        """The error of the connection, or None."""
         return self.error
 
     # --- being fed --------------------------------------------------------------------------------------
 
     def feed_data(self, data):
-        """More has arrived: a Buffer, or a bytes-like object that is copied."""
+        """Add what has arrived: a Buffer, or a bytes-like object, which is copied. RuntimeError after feed_eof()."""
         cdef Chain arrived
         if self.is_at_end:
             raise RuntimeError("feed_data after feed_eof")
@@ -45,23 +46,26 @@ cdef class Inflow:
             self.fed(arrived.cut(arrived.size))
 
     def feed_eof(self):
-        """No more will come."""
+        """Note that no more will come, and wake the task that waits."""
         self.is_at_end = True
         self.wake()
 
     def set_exception(self, exc):
-        """The connection is broken: every call raises this from now on."""
+        """Note that the connection is broken: every call raises this exception from now on."""
         self.error = exc
         self.wake()
 
     def set_transport(self, transport):
-        """The transport that is paused when too much is unread."""
+        """Set the transport that is paused when too much is unread. RuntimeError if there is one already."""
         if self.upstream is not None:
             raise RuntimeError("Transport already set")
         self.upstream = transport
 
     def replace_transport(self, transport):
-        """For start_tls(): the transport that is paused from now on. The old one, which carries it, goes on."""
+        """Set the transport that is paused from now on: the new one of start_tls(), or None after the loss.
+
+        With a new one, the old one, which carries it, is resumed if it was paused.
+        """
         paused, self.upstream = self.upstream, transport
         if self.is_paused:
             self.is_paused = False
@@ -69,7 +73,10 @@ cdef class Inflow:
                 paused.resume_reading()
 
     def take_unread(self):
-        """All that is unread, as a list of Buffers, for the protocol that comes next; this reader reads no more."""
+        """Return all that is unread as a list of Buffers, for the protocol to which the connection is handed over.
+
+        Every later call raises RuntimeError. So does this one if a task waits to read.
+        """
         if self.waiting != NULL:
             raise RuntimeError("a task waits to read from this connection")
         unread = []
@@ -96,7 +103,7 @@ cdef class Inflow:
     cdef int fed(self, Buffer buf) except -1:
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:
-            return self.wake()             # it will take it: nothing to look after
+            return self.wake()             # the task will take the bytes: nothing to look after
         return self._look_after()
 
     cdef int wake(self) except -1:
@@ -118,14 +125,17 @@ cdef class Inflow:
             try:
                 self.upstream.pause_reading()
                 self.is_paused = True
-            except NotImplementedError:     # it can't: so be it
+            except NotImplementedError:     # it can't be paused, so it is not asked again
                 self.upstream = None
         return 0
 
     # --- waiting ----------------------------------------------------------------------------------------
 
     cdef object wait(self, Awaitable call, Py_ssize_t wanted):
-        """A future for the call to wait with, until the chain holds `wanted` bytes, or the end or an error comes."""
+        """Return a future for the call to wait with, until `wanted` bytes are there, or the end or an error comes.
+
+        RuntimeError if a task waits already.
+        """
         if self.waiting != NULL:
             raise RuntimeError(f"{call.name()} called while another coroutine is already waiting for incoming data")
         if self.given_loop is None:
@@ -145,11 +155,11 @@ cdef class Inflow:
     cdef int stop_waiting(self, Awaitable call) noexcept:
         if self.waiting == <PyObject *>call:
             self.waiting = NULL
-            self.future = None              # a task may still hang on it
+            self.future = None              # a task's callback may still be on it
         return 0
 
     cdef int taken(self) except -1:
-        """Bytes were taken."""
+        """Bytes were taken: resume the transport if no more than the limit is unread."""
         if self.is_paused and self.chain.size <= self.limit:
             self.is_paused = False
             self.upstream.resume_reading()

@@ -8,4 +8,4 @@ cdef class StreamCore(ProtocolCore):
     cdef readonly bint is_writing_paused
     cdef public bint is_over_tls
     cdef readonly bint is_lost
-    cdef dict drain_waiters         # the futures of tasks that wait to write, in order; None: none waits
+    cdef dict drain_waiters         # the futures of the tasks that drain, in order; None: no task does

@@ -1,10 +1,10 @@
 """Owns the compiled half of StreamProtocol: what stands between a transport and a StreamReader.
 
-Refuses to know how reading waits (reader, waiter) and how a stream is written to (writer). Called by transports. What
-is rare, and waits, stands in connection.
+Refuses to know how reading waits (inflow, reader, waiter) and how a stream is written to (writer). Called by
+transports, by the writer, and by its Python half (connection), which has what is rare and what waits.
 
-    poolio's own transports: receive(buf)            -> reader.arrived(buf): a waiting task may go on at once
-    other transports:        receive_on_loop(buf)    -> reader.fed(buf): it goes on in the loop's next turn
+    poolio's own transports: receive(buf)            -> reader.arrived(buf): the task that waits may go on at once
+    other transports:        receive_on_loop(buf)    -> reader.fed(buf): the task goes on in the loop's next turn
 """
 
 cimport cython
@@ -15,7 +15,7 @@ from poolio.protocols.protocol cimport ProtocolCore
 from poolio.streams.reader cimport StreamReader
 
 
-@cython.nonecheck(True)             # subclasses may forget to call __init__()
+@cython.nonecheck(True)             # a subclass may forget to call __init__()
 cdef class StreamCore(ProtocolCore):
     """The compiled half of StreamProtocol."""
 
@@ -29,7 +29,7 @@ cdef class StreamCore(ProtocolCore):
         return self.reader.fed(buf)
 
     def data_received(self, buf):
-        """For data that no transport has brought: a Buffer, or a bytes-like object that is copied."""
+        """Take data that comes from elsewhere than a transport: a Buffer, or a bytes-like object, which is copied."""
         self.reader.feed_data(buf)
 
     cdef Py_ssize_t unread(self) except -1:
@@ -45,24 +45,24 @@ cdef class StreamCore(ProtocolCore):
 
     @property
     def pool(self):
-        """What is received into; None: the default pool."""
+        """The pool that is received into, or None for the default pool."""
         return self.reader.chain.pool
 
     def start_reader(self, limit, loop, pool):
-        """Make the StreamReader; once, at the beginning."""
+        """Make the StreamReader. Called once, at the beginning."""
         self.reader = StreamReader(limit, loop, pool=pool)
 
     def pause_writing(self):
-        """For the transport: its queue is above high water."""
+        """Called by the transport when its queue is above high water."""
         self.is_writing_paused = True
 
     def resume_writing(self):
-        """For the transport: its queue has fallen to low water."""
+        """Called by the transport when its queue has fallen to low water."""
         self.is_writing_paused = False
         self._end_drain(None)
 
     def stop_writing(self, exc):
-        """The connection is lost."""
+        """Note that the connection is lost, and wake the tasks that drain, with this exception if there is one."""
         self.is_lost = True
         self._end_drain(exc)
 
@@ -73,7 +73,7 @@ cdef class StreamCore(ProtocolCore):
                 waiter.set_result(None) if exc is None else waiter.set_exception(exc)
 
     def drain_waiter(self, loop):
-        """A future until writing may go on; None: it may. ConnectionResetError when the connection is lost."""
+        """Return a future that ends when writing may go on, or None if it may. ConnectionResetError after the loss."""
         if self.is_lost:
             raise ConnectionResetError("Connection lost")
         if not self.is_writing_paused:
@@ -85,6 +85,6 @@ cdef class StreamCore(ProtocolCore):
         return waiter
 
     def forget_drain(self, waiter):
-        """Nobody waits with it any more."""
+        """Remove the future of a task that drains no longer."""
         if self.drain_waiters is not None:
             self.drain_waiters.pop(waiter, None)

@@ -1,9 +1,10 @@
 """Owns StreamReader: the calls that read what a connection has received.
 
-Refuses to know how bytes arrive and how a task is woken (inflow, waiter), and what a frame is (framing).
+Refuses to know how bytes arrive and how a task is woken (inflow, waiter), and what a frame is (framing). Called by user
+code.
 
-Each call is an Operation: a function that tries once. What is there already is returned without a switch of tasks. Else
-the task waits until the chain holds as many bytes as the try wanted, and the try is made again in the task; so a
+Each call is an Operation, with a function that tries once. What is there already is returned without a switch of tasks.
+Else the task waits until the chain holds as many bytes as the try wanted, and the try is made again in the task; so a
 cancelled call has taken nothing.
 """
 
@@ -32,14 +33,15 @@ cdef Delimited _line_ends = Delimited(b"\n")
 
 @cython.final
 cdef class StreamReader(Inflow):
-    """Reads from a stream, as asyncio.StreamReader; what it returns are Buffers over what was received.
+    """Reads from a stream, as asyncio.StreamReader does; it returns Buffers over what was received.
 
-    limit  bytes: of a line or of what readuntil() returns; twice as many unread pause the transport. 65536
-    loop   the event loop; None: the one that runs when a task has to wait
-    pool   for feed_data() of anything but a Buffer; None: the default pool
+    limit  the most bytes of a line, or of what readuntil() returns; the transport is paused while more than twice as
+           many are unread. 65536 by default
+    loop   the event loop; if it is None, the one that runs when a task has to wait
+    pool   what feed_data() copies into if it is given anything but a Buffer; if it is None, the default pool
 
-    A Buffer is yours: keep, slice, write or release it. At the end of the stream it is an empty one. After an error of
-    the connection every call raises that error. One task at a time may wait for data: RuntimeError for a second.
+    A Buffer is yours: keep, slice, write or release it. At the end of the stream it is empty. After an error of the
+    connection every call raises that error. One task at a time may wait for data: a second one gets RuntimeError.
     What is there already is returned without a switch of tasks; a cancelled call has taken nothing.
     """
 
@@ -57,9 +59,9 @@ cdef class StreamReader(Inflow):
     # --- reading ----------------------------------------------------------------------------------------
 
     def read(self, n=-1):
-        """What is there, `n` bytes at most: one Buffer, never a copy. n < 0: all until the end of the stream.
+        """Return what is there, at most `n` bytes, in one Buffer, which is never a copy. It is empty at the end.
 
-        Waits only if nothing is there. Empty at the end.
+        Waits only if nothing is there. If n < 0, waits for the end of the stream and returns all until then.
         """
         cdef Py_ssize_t count = n
         if count < 0:
@@ -67,34 +69,43 @@ cdef class StreamReader(Inflow):
         return _operation(self, &READ, count, None)
 
     def readexactly(self, n):
-        """Exactly `n` bytes; a copy only where they came in several reads. asyncio.IncompleteReadError at the end."""
+        """Return exactly `n` bytes, copied only if they came in several reads.
+
+        asyncio.IncompleteReadError if the stream ends before.
+        """
         return _operation(self, &READ_EXACTLY, _count("readexactly", n), None)
 
     def read_at_least(self, n):
-        """`n` bytes, and what else lies behind them in the same Buffer. asyncio.IncompleteReadError at the end."""
+        """Return `n` bytes, and what lies behind them in the same Buffer if they came in one read.
+
+        asyncio.IncompleteReadError if the stream ends before.
+        """
         return _operation(self, &READ_AT_LEAST, _count("read_at_least", n), None)
 
     def peek(self, n):
-        """The next `n` bytes, which stay to be read; fewer at the end of the stream."""
+        """Return the next `n` bytes, which stay unread; fewer at the end of the stream."""
         return _operation(self, &PEEK, _count("peek", n), None)
 
     def readinto(self, target):
-        """Copy what is there into a writable bytes-like object, as much as fits; returns how much. 0 at the end."""
+        """Copy what is there into a writable bytes-like object, as much as fits. Returns how much: 0 at the end."""
         return _operation(self, &READ_INTO, 0, target)
 
     def readuntil(self, separator=b"\n", *, limit=None):
-        """All up to the separator, and it: bytes, or a tuple of which the one that ends first counts.
+        """Return all up to the separator, and the separator. Of a tuple of separators, the one that ends first counts.
 
-        limit  for this call, bytes without the separator; None: the reader's. asyncio.LimitOverrunError beyond it,
-               and nothing is taken; asyncio.IncompleteReadError at the end
+        limit  the most bytes before the separator, for this call; if it is None, the reader's limit
+
+        asyncio.LimitOverrunError beyond the limit, and nothing is taken; asyncio.IncompleteReadError if the stream ends
+        before the separator.
         """
         return _operation(self, &READ_UNTIL, self._limit_of(limit),
                           self._finder_of(separator))
 
     def readline(self, *, limit=None):
-        """A line with its b"\\n"; without one, or empty, at the end of the stream.
+        """Return a line with its b"\\n". At the end of the stream the line may lack it, or be empty.
 
-        limit  for this call, bytes; None: the reader's. ValueError beyond it, and what is there of the line is lost
+        limit  the most bytes of the line, for this call; if it is None, the reader's limit. ValueError beyond it, and
+               what is there of the line is lost
         """
         return _operation(self, &READ_LINE, self._limit_of(limit), _line_ends)
 
@@ -105,19 +116,19 @@ cdef class StreamReader(Inflow):
         return _operation(self, &NEXT_LINE, self.limit, _line_ends)
 
     def frames(self, codec):
-        """An asynchronous iterator over the frames of a poolio.Codec.
+        """Return an asynchronous iterator over the frames of a poolio.Codec.
 
-        Takes one frame at a time: what is not asked for stays to be read. FrameTooLarge and FrameError as the codec
-        raises them; asyncio.IncompleteReadError if the stream ends within a frame.
+        It takes one frame at a time: what is not asked for stays unread. It raises FrameTooLarge and FrameError as the
+        codec does, and asyncio.IncompleteReadError if the stream ends within a frame.
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"frames() takes a poolio.Codec, not {type(codec).__name__!r}")
         return new_frames(self, <Codec>codec)
 
     def lines(self, *, limit=None):
-        """An asynchronous iterator over the lines, without b"\\n"; the last one may lack it.
+        """Return an asynchronous iterator over the lines, without their b"\\n"; the last line may lack it.
 
-        limit  bytes of a line; None: the reader's. FrameTooLarge beyond it
+        limit  the most bytes of a line; if it is None, the reader's limit. FrameTooLarge beyond it
         """
         return new_frames(self, Delimited(b"\n", last="deliver", max_frame=self._limit_of(limit)))
 
@@ -146,11 +157,11 @@ cdef Py_ssize_t _count(method, n) except -1:
     return count
 
 
-# --- the operations: one try each. What they return is the result, or a future -----------------------------
+# --- the operations: each function tries once, and returns the result or a future --------------------------
 
 @cython.final
-@cython.no_gc_clear                     # at its end it needs its reader
-@cython.nonecheck(True)                 # and __new__() alone gives it none
+@cython.no_gc_clear                     # __dealloc__() needs the reader
+@cython.nonecheck(True)                 # __new__() alone gives it no reader
 cdef class Operation(Awaitable):
     """One call of a StreamReader."""
 
@@ -181,7 +192,7 @@ cdef class Operation(Awaitable):
 
 cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count, object subject):
     cdef Operation call = reader.spare
-    if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, here
+    if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, ours
         call = reader.spare = Operation.__new__(Operation)
     call.is_started = call.is_finished = False
     call.reader = reader
@@ -252,7 +263,7 @@ cdef object _read_into(StreamReader reader, Operation call):
 
 
 cdef Py_ssize_t _end_of_search(StreamReader reader, Operation call) except -2:
-    """How many bytes go up to the separator, and it; -1: it is not there yet."""
+    """Return how many bytes there are up to the end of the separator, or -1 if it is not there yet."""
     cdef Delimited finder = <Delimited>call.subject
     cdef Py_ssize_t size = reader.chain.size
     cdef Py_ssize_t length
@@ -270,7 +281,7 @@ cdef Py_ssize_t _end_of_search(StreamReader reader, Operation call) except -2:
 
 
 cdef Py_ssize_t _shortest_at(Chain chain, Delimited finder, Py_ssize_t end) except -2:
-    """Where the shortest of the separators that end there begins: asyncio measures what stands before that one."""
+    """Return where the shortest of the separators ending at `end` begins: asyncio measures what stands before it."""
     cdef Py_ssize_t found = -1
     cdef Py_ssize_t size
     for separator in finder.delimiters:         # the longest first
@@ -304,7 +315,7 @@ cdef object _read_line(StreamReader reader, Operation call):
 
 
 cdef int _drop_line(StreamReader reader, Py_ssize_t consumed) except -1:
-    """A line that is too long: as much as is known to be of it."""
+    """Drop what is known to be of a line that is too long."""
     cdef Py_ssize_t length
     cdef Py_ssize_t found = _line_ends.find(reader.chain, &length)
     reader.chain.drop(consumed + 1 if found == consumed else reader.chain.size)

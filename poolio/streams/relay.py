@@ -1,18 +1,21 @@
-"""Owns relay(): forwarding one stream into another."""
+"""Owns relay(): forwarding one stream into another.
+
+Refuses to know how streams read and write (reader, connection). Called by user code.
+"""
 
 from poolio.streams.connection import StreamWriter
 from poolio.streams.reader import StreamReader
 
 __all__ = ["relay"]
 
-RELAY_BYTES = 262144  # of one read: a slab
+RELAY_BYTES = 262144  # the most of one read: the size of a slab
 
 
 async def relay(reader: StreamReader, writer: StreamWriter) -> int:
-    """Forward all that is received to another connection, without copying, until the end; then write that end.
+    """Forward all that is read to another connection, without copying. At the end of the stream, write that end too.
 
-    Returns how many bytes that were. Receives no faster than the other side takes. For both ways run two of them; what
-    raises is the error of one of the connections: close both then.
+    Returns how many bytes were forwarded. Reads no faster than the other side takes them. Run two of these for both
+    directions. An exception is the error of one of the two connections: close both then.
     """
     count = 0
     while data := await reader.read(RELAY_BYTES):

@@ -1,15 +1,16 @@
-# Awaitable: what a task awaits, and is stepped with. See waiter.pyx.
+# Awaitable: what a task awaits. See waiter.pyx.
 
 cdef class Awaitable:
     cdef bint is_started
     cdef bint is_finished
     cdef bint is_waiting
 
-    # The result; or a future, with is_waiting set: to be asked again when that is done. What it raises ends it
+    # Return the result, or set is_waiting and return a future: this is called again when the future is done. An
+    # exception ends the Awaitable
     cdef object proceed(self)
-    # The task was cancelled, or what waits was closed: wait no longer
+    # Stop waiting: the task was cancelled, or the Awaitable was closed
     cdef int give_up(self) except -1
-    # After it has given a future: is that still waited for?
+    # After proceed() has returned a future: is it still waited for?
     cdef bint still_waits(self) noexcept
     cdef object name(self)
 

@@ -1,16 +1,17 @@
-"""Owns the wait of a task for data: Awaitable, which it awaits, and how it is told to go on.
+"""Owns the wait of a task for data: Awaitable, which the task awaits, and how the task is told to go on.
 
-Refuses to know what is waited for (reader, writer). An Awaitable is asked to proceed(): it has a result at once,
-without a switch of tasks, or it gives a future of the loop. The task hangs its callback and its context on that.
+Refuses to know what is waited for (inflow, reader, frames). Called by these, by the writer, and by the interpreter,
+which makes each step of an `await`. A step calls proceed(), which returns a result at once, without a switch of tasks,
+or a future of the loop. The task puts its callback and its context on that future.
 
     await reader.read(n) ──> Awaitable.proceed() ──> a result
                                                 └──> a future ──> the task waits
     data arrives ──> take_callback(future), call_now(): the task goes on at once ──> proceed() ──> a result
 
-call_now() is for the reactor's own dispatch: no protocol callback runs, no context of one is entered, no task is
-current. If one is nevertheless, or the task's context is in use, the callback goes through call_soon(). Everywhere else
-the future gets its result, or is cancelled, and does the same. A future whose callback was taken is as good as new, and
-is waited with again.
+call_now() is for the reactor's own dispatch, in which no protocol callback runs, no context of one is entered and no
+task is current. If a task is current nevertheless, or the context of the task is in use, the callback goes through
+call_soon(). Everywhere else the future is given a result or cancelled, and calls call_soon() itself. A future whose
+callback was taken is as good as new, and is used for the next wait.
 
 An Awaitable is a coroutine for all that asyncio does with one: create_task(), wait_for(), gather().
 """
@@ -31,9 +32,10 @@ class _NoLoop:
         return False
 
 
-# Of all awaitables, since the beginning.
+# How many steps all awaitables have made so far.
 cdef long long steps = 0
-# What a task is called with by call_now(), in place of the future that it waits for: done, with None as its result.
+# call_now() gives this to the callback of a task, in place of the future that the task waits for. It is done, with the
+# result None.
 cdef object _done = asyncio.Future(loop=_NoLoop())
 _done.set_result(None)
 cdef object _future_type = asyncio.Future
@@ -41,7 +43,10 @@ cdef object _remove_done_callback = asyncio.Future.remove_done_callback
 
 
 cdef tuple take_callback(future):
-    """(callback, context) of the one who waits for this future, which he does no longer; None: it is not so simple."""
+    """Detach and return the only waiter's (callback, context).
+
+    None unless a plain asyncio.Future has exactly one callback.
+    """
     if type(future) is not _future_type:
         return None
     callbacks = future._callbacks
@@ -53,13 +58,13 @@ cdef tuple take_callback(future):
 
 
 cdef int call_now(tuple pair, loop) except -1:
-    """Let the task go on in its context, as if what it waits for were done."""
+    """Let the task go on in its context, as if the future that it waits for were done."""
     cdef PyObject *result
     cdef long long before = steps
     callback, context = pair
     try:
         PyContext_Enter(<PyObject *>context)
-    except (RuntimeError, MemoryError):     # what runs now has the same context
+    except (RuntimeError, MemoryError):     # the context is in use, or there is no memory to enter it
         loop.call_soon(callback, _done, context=context)
         return 0
     result = PyObject_CallOneArg(<PyObject *>callback, <PyObject *>_done)
@@ -71,9 +76,10 @@ cdef int call_now(tuple pair, loop) except -1:
 
 
 cdef int _not_called(tuple pair, loop, bint was_entered) except -1:
-    """Another task is current, and asyncio has refused to enter this one: it has to wait for its turn.
+    """Let the task go on in the loop's next turn if it could not be entered; raise any other exception again.
 
-    Or there was no memory to enter it: then nothing has been asked to proceed, and nobody else wakes the task.
+    Either another task is current, and asyncio has refused to enter this one. Or there was no memory to enter it: then
+    no step was made, and nothing else would wake the task.
     """
     try:
         poolio_raise_again()
@@ -89,7 +95,7 @@ cdef int _not_called(tuple pair, loop, bint was_entered) except -1:
 
 
 cdef class Awaitable:
-    """What `await` takes, once. It does nothing before that."""
+    """What `await` takes, once. It does nothing before it is awaited."""
 
     def __dealloc__(self):
         if not self.is_started:
@@ -126,7 +132,7 @@ cdef class Awaitable:
         raise StopIteration(_owned(result))
 
     def throw(self, kind, value=None, traceback=None):
-        """Wait no longer; raises what is thrown."""
+        """Stop waiting, and raise what is thrown."""
         self.close()
         if value is None:
             value = kind() if isinstance(kind, type) else kind
@@ -135,7 +141,7 @@ cdef class Awaitable:
         raise value if traceback is None else value.with_traceback(traceback)
 
     def close(self):
-        """Wait no longer."""
+        """Stop waiting."""
         self.is_started = True
         if not self.is_finished:
             self.is_finished = True
@@ -143,7 +149,7 @@ cdef class Awaitable:
 
 
 cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
-    """What the interpreter calls for each step of an `await`: the slot am_send, as of a coroutine."""
+    """Make one step of an `await`. The interpreter calls this through the slot am_send, as it does for a coroutine."""
     cdef Awaitable awaitable = <Awaitable>self
     if awaitable.is_finished:
         raise RuntimeError("cannot reuse already awaited coroutine")
@@ -152,7 +158,7 @@ cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
     global steps
     steps += 1
     awaitable.is_started = True
-    awaitable.is_finished = True            # also by what proceed() may raise
+    awaitable.is_finished = True            # also if proceed() raises
     awaitable.is_waiting = False
     found = awaitable.proceed()
     Py_INCREF(found)
@@ -164,21 +170,21 @@ cdef int _send(PyObject *self, PyObject *value, PyObject **result) except -1:
 
 
 cdef object _owned(PyObject *thing):
-    """Takes over a reference."""
+    """Take over the caller's reference, and return the object."""
     found = <object>thing
     Py_DECREF(found)
     return found
 
 
 cdef int make_awaitable(kind) except -1:
-    """To be called for each class: `await` then takes its result without a StopIteration around it."""
+    """Called once for each class of Awaitables: `await` then takes its result without a StopIteration around it."""
     poolio_set_send(<PyTypeObject *>kind, _send)
     return 0
 
 
 @cython.final
 cdef class Ready(Awaitable):
-    """A result that is there. It may be awaited more than once."""
+    """A result that is there already. It may be awaited more than once."""
 
     cdef object value
 

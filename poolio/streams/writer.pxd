@@ -8,7 +8,7 @@ cdef class WriterCore:
     cdef object __weakref__
     cdef readonly StreamReader reader
     cdef readonly StreamCore protocol
-    cdef object any_transport       # what is written to
-    cdef StreamTransport own        # the same, if it is poolio's own; None otherwise
+    cdef object any_transport       # the transport that is written to
+    cdef StreamTransport own        # the same; None: it is not poolio's own
 
     cdef bint _is_closing(self) except -1

@@ -1,10 +1,10 @@
 """Owns the compiled half of StreamWriter: writing, draining, writing frames.
 
-Refuses to know how a stream receives (protocol) and how reading waits (reader, waiter). Called by user code. What is
-rare, and waits, stands in connection.
+Refuses to know how a stream receives (protocol) and how reading waits (inflow, reader, waiter). Called by user code.
+Its Python half (connection) has what is rare and what waits.
 
-A write goes to the transport at once, which knows when to send. drain() waits only while the transport's queue is above
-high water.
+A write goes to the transport at once, and the transport decides when to send. drain() waits only while the transport's
+queue is above high water.
 """
 
 cimport cython
@@ -39,7 +39,7 @@ cdef class WriterCore:
         return self.any_transport
 
     def write(self, data):
-        """Send a Buffer or any bytes-like object, what it holds now; never waits. As `poolio.Protocol.write()`.
+        """Send what a Buffer or any bytes-like object holds now, as `poolio.Protocol.write()` does. Never waits.
 
         Write as much as you like between two `await writer.drain()`, but not without end.
         """
@@ -53,10 +53,12 @@ cdef class WriterCore:
         self.protocol.writelines(data)
 
     def drain(self):
-        """Wait while the transport's queue is above high water; mostly there is nothing to wait for.
+        """Send what was written, and wait while the transport's queue is above high water. Mostly it is not.
 
         Raises the error of the connection.
         """
+        if self.own is not None:
+            self.own.send_cork()
         if (self.protocol.is_writing_paused or self.protocol.is_lost or self._is_closing()
                 or (self.reader is not None and self.reader.error is not None)):
             return self._drain()
@@ -70,7 +72,7 @@ cdef class WriterCore:
     def write_frame(self, codec, *pieces):
         """Send one frame of these pieces as the codec encodes it, in the connection's pool; large ones are not copied.
 
-        FrameTooLarge beyond the codec's max_frame, PoolExhausted at the pool's limit; nothing is sent then.
+        FrameTooLarge beyond the codec's max_frame, PoolExhausted at the pool's limit. Nothing is sent then.
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"write_frame() takes a poolio.Codec, not {type(codec).__name__!r}")
@@ -81,5 +83,5 @@ cdef class WriterCore:
             self.write(frame)
 
     def frame(self, codec):
-        """A FrameBuilder in the connection's pool, to be used in a `with` statement; the frame is sent at its end."""
+        """Return a FrameBuilder in the connection's pool, for a `with` statement, at whose end the frame is sent."""
         return FrameBuilder(self, codec, self.protocol.connection_pool())

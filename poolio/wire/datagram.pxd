@@ -10,6 +10,7 @@ cdef enum Wants:
 
 
 cdef class DatagramTransport(Outbox):
+    cdef dict __dict__             # what users and mocks set; made when it is asked for
     cdef Wants wants
     cdef Inbox inbox
     cdef Received received

@@ -21,7 +21,7 @@ from poolio.c.datagrams cimport POOLIO_BATCH, poolio_datagram_options, poolio_dr
 from poolio.c.net cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_peer
 from poolio.c.python cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 from poolio.memory.pool cimport Pool, default_pool
-from poolio.wire.endpoint cimport CLOSING, PAUSED, Endpoint, make_known, prepare
+from poolio.wire.endpoint cimport CLOSING, PAUSED, Endpoint, make_known, prepare, take_socket
 from poolio.wire.inbox cimport inbox_of, see_drops
 from poolio.wire.outbox cimport Outbox
 from poolio.wire.reactor cimport Reactor
@@ -254,9 +254,7 @@ def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waite
     transport.inbox = inbox_of(reactor)
     transport.received.expected = FIRST_SLOT
     transport.received.burst = POOLIO_BATCH
-    transport.fd = sock.fileno()
-    transport.sock = sock
-    transport.family = sock.family
+    take_socket(transport, sock)
     transport.extra = dict(extra) if extra else {}
     transport.is_udp = poolio_datagram_options(transport.fd)
     peer = transport.get_extra_info("peername") if poolio_peer(transport.fd, &transport.peer) == 0 else None

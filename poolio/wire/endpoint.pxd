@@ -67,5 +67,6 @@ cdef class Endpoint(Claimant):
     cdef object _other_address(self, name)
 
 
+cdef int take_socket(Endpoint endpoint, sock) except -1
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1
 cdef object make_known(Endpoint endpoint)

@@ -9,6 +9,7 @@ close() or abort(), but through the loop's call_soon().
 An accepted connection has no socket object until somebody asks for it. The object owns the descriptor from then on.
 """
 
+import socket
 import warnings
 from asyncio import trsock
 from asyncio.log import logger
@@ -16,6 +17,7 @@ from asyncio.log import logger
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
 from poolio.wire.address cimport address_of
 from poolio.wire.reactor cimport Reactor
+from poolio.wire.receiver cimport Receiver
 from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
 cdef enum:
@@ -76,7 +78,10 @@ cdef class Endpoint(Claimant):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fail(exc, "Fatal error: protocol.connection_made() call failed.")
+            if isinstance(self.protocol, Receiver):
+                self.fail(exc, "Fatal error: protocol.connection_made() call failed.")
+            else:                               # as on asyncio, whose users rely on it
+                self._report("protocol.connection_made() failed", exc)
         self.state |= HAS_BEGUN
         try:
             self.update_interest()
@@ -132,7 +137,11 @@ cdef class Endpoint(Claimant):
     # --- writing ----------------------------------------------------------------------------------------
 
     def get_write_buffer_size(self):
-        """Bytes that the kernel has refused and that are queued; each queued datagram counts 8 bytes more."""
+        """Bytes that the kernel has refused and that are queued; each queued datagram counts 8 bytes more.
+
+        What waits for the end of a callback is sent first.
+        """
+        self.send_cork()
         return self.refused_bytes()
 
     def get_write_buffer_limits(self):
@@ -151,8 +160,8 @@ cdef class Endpoint(Claimant):
             low = high // 4
         if not high >= low >= 0:
             raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.high_water = high
-        self.low_water = low
+        self.high_water = int(high)
+        self.low_water = int(low)
         self.pause_protocol()
 
     cdef int pause_protocol(self) except -1:
@@ -250,10 +259,10 @@ cdef class Endpoint(Claimant):
         self._remember_addresses()
         self.drop_queue()
         fd, self.fd = self.fd, -1
-        if self.sock is not None:
-            self.sock.close()
-        else:
+        if self.sock is None:
             poolio_close(fd)
+        else:
+            release_socket(self.sock)
 
     # --- what others may ask ----------------------------------------------------------------------------
 
@@ -272,6 +281,8 @@ cdef class Endpoint(Claimant):
 
     def get_extra_info(self, name, default=None):
         """What is known as 'socket', 'sockname', 'peername' or by a name given at the opening; else `default`."""
+        if name == "socket":
+            self.send_cork()                    # before somebody else writes to it
         if self.extra is not None and name in self.extra:
             return self.extra[name]
         if name == "socket" and (self.sock is not None or self.fd >= 0):
@@ -349,3 +360,24 @@ cdef object make_known(Endpoint endpoint):
     """Tell asyncio's own loop of the endpoint, or the loop would let others watch the same descriptor."""
     if endpoint.reactor.transports is not None:
         endpoint.reactor.transports[endpoint.fd] = endpoint
+
+
+cdef int take_socket(Endpoint endpoint, sock) except -1:
+    """Use a socket object of another owner. It keeps its descriptor until release_socket(), even if it is closed.
+
+    Otherwise the number could become another file's, and the endpoint would read from that file and write to it. The
+    count is the one that files made by socket.makefile() use (uvloop does the same).
+    """
+    endpoint.fd = sock.fileno()
+    endpoint.sock = sock
+    endpoint.family = sock.family
+    if isinstance(sock, socket.socket):
+        sock._io_refs += 1
+    return 0
+
+
+cdef object release_socket(sock):
+    """Close a socket object as its owner would: the descriptor is closed when no other file uses it."""
+    if isinstance(sock, socket.socket):
+        sock._decref_socketios()
+    sock.close()

@@ -20,7 +20,8 @@ cdef class Source:
 
     # The reactor calls this when these events of its interest, or an error, have happened
     cdef int on_ready(self, unsigned int events) except -1
-    # The reactor calls this at the end of a callback in which the source was marked dirty, and before a fork
+    # The reactor calls this at the end of a callback in which the source was marked dirty; and when the source's own
+    # callback forks or runs a loop
     cdef int on_callback_end(self) except -1
     # The reactor calls this with what one of them has raised; but KeyboardInterrupt and SystemExit end the pass
     cdef int on_failure(self, exc) except -1
@@ -33,6 +34,7 @@ cdef class Reactor:
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
     cdef int epoll_fd              # -1: closed
+    cdef public object tls_room    # what its TLS connections are read into, one after another; None before the first
     cdef list sources              # descriptor -> the registered source, kept alive by this; None: there is none
     cdef unsigned int last_ticket
     cdef bint is_inherited         # this process is the child of a fork: sources from before it are the parent's
@@ -45,7 +47,10 @@ cdef class Reactor:
     cdef int seen_count
 
     cdef int set_interest(self, Source source, unsigned int events) except -1
+    cdef int renew(self, Source source) except -1
+    cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept
     cdef int end_callback(self) except -1
+    cdef int interrupt_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
     cdef Source _source_of(self, poolio_event *event)
     cdef int look(self) except -1

@@ -17,8 +17,8 @@ the others. A source without interest is taken out of epoll, or an error on it w
 What a callback writes is sent when it ends. The source whose callback it is sends its own writes; the others that it
 has written to are dirty, and on_callback_end() lets them send theirs.
 
-Before a fork, what waits for the end of the callback is sent. The child has a new, empty epoll instance: it never
-touches the parent's registrations.
+When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has a new, empty epoll
+instance: it never touches the parent's registrations.
 """
 
 import os
@@ -26,7 +26,7 @@ import sys
 from weakref import WeakSet, WeakValueDictionary
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR
+from libc.errno cimport EINTR, ENOENT
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
@@ -109,8 +109,7 @@ cdef class Reactor:
                 sources.append(None)
             self.last_ticket += 1
             source.ticket = self.last_ticket
-        result = poolio_epoll_set(self.epoll_fd, source.fd, source.interest, events,
-                                  (<uint64_t>source.ticket << 32) | <unsigned int>source.fd)
+        result = self._register(source, source.interest, events)
         if result < 0 and events != 0:
             raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         if source.interest == 0:
@@ -118,6 +117,25 @@ cdef class Reactor:
         elif events == 0:
             sources[source.fd] = None
         source.interest = events
+        return 0
+
+    cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept:
+        """Tell epoll; returns a negated errno if it refuses.
+
+        A descriptor that epoll has forgotten was closed, and its number is another file's by now: epoll waits for that
+        file instead.
+        """
+        cdef uint64_t data = (<uint64_t>source.ticket << 32) | <unsigned int>source.fd
+        cdef int result = poolio_epoll_set(self.epoll_fd, source.fd, before, after, data)
+        if result == -ENOENT and before != 0 and after != 0:
+            result = poolio_epoll_set(self.epoll_fd, source.fd, 0, after, data)
+        return result
+
+    cdef int renew(self, Source source) except -1:
+        """Wait for the same events as before, even if others have closed the descriptor and opened it again."""
+        cdef int result = 0 if source.interest == 0 else self._register(source, source.interest, source.interest)
+        if result < 0:
+            raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         return 0
 
     cdef int end_callback(self) except -1:
@@ -140,6 +158,8 @@ cdef class Reactor:
         """Make one pass: wait, then let each ready source act. Returns how many events there were."""
         cdef poolio_event events[BATCH]
         cdef int count
+        if self.current != NULL:                # a callback runs a loop of its own
+            self.interrupt_callback()
         if milliseconds == 0:
             count = poolio_epoll_wait(self.epoll_fd, events, BATCH, 0)
         else:
@@ -149,9 +169,11 @@ cdef class Reactor:
 
     cdef int look(self) except -1:
         """Keep what is ready for handle_seen(); returns how many events. Sources that only note events do so now."""
-        cdef int count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
-        cdef int i
+        cdef int count, i
         cdef Source source
+        if self.current != NULL:
+            self.interrupt_callback()
+        count = self._waited(poolio_epoll_wait(self.epoll_fd, self.seen, BATCH, 0))
         self.seen_count = 0
         for i in range(count):
             source = self._source_of(&self.seen[i])
@@ -226,13 +248,18 @@ cdef class Reactor:
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
                 break
 
+    cdef int interrupt_callback(self) except -1:
+        """Send what the running callback has written so far; what it writes from now on is sent at once."""
+        cdef PyObject *current = self.current
+        self.current = NULL
+        if current != NULL:
+            (<Source>current).on_callback_end()
+        return self.end_callback()
+
     def _before_fork(self):
         """Send what the callback that forks has written, or both processes would send it."""
         cdef PyObject *current = self.current
-        if current != NULL:
-            (<Source>current).on_callback_end()
-        self.current = NULL
-        self.end_callback()
+        self.interrupt_callback()
         self.current = current
 
     def _after_fork(self):

@@ -109,16 +109,26 @@ cdef class SelectorCore:
     def modify(self, fileobj, events, data=None):
         cdef Watched watched = self._find(fileobj)
         _check_events(events)
-        self.reactor.set_interest(watched, _epoll_events(events))
+        try:
+            if watched.interest == _epoll_events(events):
+                self.reactor.renew(watched)
+            else:
+                self.reactor.set_interest(watched, _epoll_events(events))
+        except OSError:                     # it was closed without being unregistered, and its number is free
+            self._forget(watched)
+            raise
         watched.key = watched.key._replace(events=events, data=data)
         self.keys[watched.fd] = watched.key
         return watched.key
 
     def unregister(self, fileobj):
         cdef Watched watched = self._find(fileobj)
-        del self.watched[watched.fd], self.keys[watched.fd]
-        self.reactor.set_interest(watched, 0)
+        self._forget(watched)
         return watched.key
+
+    cdef int _forget(self, Watched watched) except -1:
+        del self.watched[watched.fd], self.keys[watched.fd]
+        return self.reactor.set_interest(watched, 0)
 
     cdef Watched _find(self, fileobj):
         for fd, key in self.keys.items() if not isinstance(fileobj, int) else ():

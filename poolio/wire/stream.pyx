@@ -11,7 +11,8 @@ poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedPro
 
 What all transports have in common is endpoint's. A queue that is not empty and not BLOCKED is corked: it waits for the
 end of the running callback. It is sent sooner before anything that would come after it on asyncio (close, abort,
-write_eof, sendfile, set_protocol, the end of a callback that raises), and as soon as it holds CORK_BYTES.
+write_eof, sendfile, set_protocol, asking for the socket or the queue's size, the end of a callback that raises), and as
+soon as it holds CORK_BYTES.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ from poolio.c.python cimport (
 from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
-from poolio.wire.endpoint cimport AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare
+from poolio.wire.endpoint cimport AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, take_socket
 from poolio.wire.reactor cimport Reactor, mark_dirty
 from poolio.wire.readslab cimport read_slab_for, room_in
 from poolio.wire.receiver cimport Receiver
@@ -458,7 +459,9 @@ cdef class StreamTransport(Endpoint):
 
     cdef object socket_of(self):
         if self.sock is None and self.fd >= 0:
-            self.sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fileno=self.fd)
+            protocol = socket.IPPROTO_TCP if self.family == AF_INET or self.family == AF_INET6 else 0
+            take_socket(self, socket.socket(
+                self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol, fileno=self.fd))
         return self.sock
 
     def check(self):
@@ -516,9 +519,7 @@ def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, ser
     """
     cdef StreamTransport transport
     transport = new_transport(reactor, protocol, PyContext_CopyCurrent())
-    transport.fd = sock.fileno()
-    transport.sock = sock
-    transport.family = sock.family
+    take_socket(transport, sock)
     transport.extra = dict(extra) if extra else {}
     poolio_peer(transport.fd, &transport.peer)
     if sock.family == AF_INET or sock.family == AF_INET6:

@@ -3,25 +3,19 @@
 Refuses to know loops and sockets. Called by the loops floor wherever a connection becomes encrypted.
 """
 
-import threading
 from asyncio import sslproto
-from typing import Any
+
+from poolio.wire.reactor import Reactor
 
 __all__ = ["TLSProtocol", "share_room"]
 
-_thread = threading.local()
-
 
 class TLSProtocol(sslproto.SSLProtocol):
-    """asyncio's SSLProtocol with a shared room, and safe for an application that reads only while it may write.
+    """asyncio's SSLProtocol, safe for an application that reads only while it may write.
 
     With tiny write limits asyncio's own SSLProtocol pauses such an application for ever: the session tickets of the
     handshake are not sent before the next read, and at a limit of 0 an empty queue already counts as too much.
     """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        share_room(self)
 
     def _on_handshake_complete(self, handshake_exc):  # type: ignore
         if handshake_exc is None:
@@ -34,12 +28,13 @@ class TLSProtocol(sslproto.SSLProtocol):
             super()._control_app_writing()  # type: ignore[misc]
 
 
-def share_room(tls: sslproto.SSLProtocol) -> None:
-    """Let a TLS connection be read into 256 KiB that all connections of its thread share, instead of its own 256 KiB.
+def share_room(tls: sslproto.SSLProtocol, reactor: Reactor) -> None:
+    """Let a TLS connection be read into 256 KiB that all connections of its reactor share, not into its own 256 KiB.
 
-    SAFE: a transport asks for the room, reads, and tells how much came in one go; the bytes are copied out at once.
+    SAFE: a transport asks for the room, reads, and tells how much came in one go; the bytes are copied out at once. One
+    reactor does this in one thread at a time, while two loops whose connections were made in one thread may run in two.
     """
-    if not hasattr(_thread, "tls_room"):
-        _thread.tls_room = bytearray(tls.max_size)
-    tls._ssl_buffer = _thread.tls_room  # type: ignore[attr-defined]
-    tls._ssl_buffer_view = memoryview(_thread.tls_room)  # type: ignore[attr-defined]
+    if reactor.tls_room is None:
+        reactor.tls_room = bytearray(tls.max_size)
+    tls._ssl_buffer = reactor.tls_room  # type: ignore[attr-defined]
+    tls._ssl_buffer_view = memoryview(reactor.tls_room)  # type: ignore[attr-defined]

@@ -1,1 +1,1 @@
-"""serve(): a process for each core, replaced when it dies, drained when it ends."""
+"""serve(): a worker process for each core, which is replaced when it dies and drained when it ends."""

@@ -1,13 +1,14 @@
 """Owns the sockets that workers serve on: addresses as text, one socket a worker, and the end without a reset.
 
-Refuses to know processes (supervisor, worker) and what is served. Of a TCP or UDP address each worker has a socket of
-its own, all in one SO_REUSEPORT group: the kernel spreads connections (and flows of datagrams) over them by hash.
-Measured with 4 workers and 4,000 connections: 24.5 to 25.7 % each, whether one or 200 at a time are open. One listening
-socket for all gave 4 to 68 % (a worker that is awake takes most), with EPOLLEXCLUSIVE 0 to 80 %; and connections stay
-where they went. Unix sockets can't be in such a group, so there all workers have the same one.
+Refuses to know processes (supervisor, worker) and what is served. Called by both of these. Of a TCP or UDP address each
+worker has a socket of its own, all in one SO_REUSEPORT group: the kernel spreads connections (and flows of datagrams)
+over them by hash. Measured with 4 workers and 4,000 connections: each worker gets 24.5 to 25.7 %, whether one or 200 at
+a time are open. One listening socket for all gave a worker 4 to 68 % (one that is awake takes most), with
+EPOLLEXCLUSIVE 0 to 80 %; and connections stay with the worker that has them. Unix sockets can't be in such a group, so
+all workers have the same one.
 
-The first socket of a group is bound before it joins: so an address that somebody else serves is an error, and not
-quietly shared with him, as it would be if both had asked for SO_REUSEPORT.
+The first socket of a group is bound before it joins the group. So an address that another program serves is an error,
+and is not quietly shared with that program, as it would be if both had asked for SO_REUSEPORT.
 """
 
 import array
@@ -29,15 +30,15 @@ Address = str | socket.socket
 FORMS = "'HOST:PORT', 'udp:HOST:PORT' or 'unix:PATH' (an IPv6 host in brackets)"
 INTERNET = re.compile(r"(?P<udp>udp:)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
 MAX_PORT = 65535
-# For who is inside the handshake when the door closes: the queue has to be empty for that long.
+# Queues have to be empty for that long, so that a handshake that had begun before refuse_new() can still end.
 QUIET_SECONDS = 0.1
-# A queue that is never empty ends the waiting: somebody new accepts from it, or nobody does.
+# The waiting ends after that long, even if a queue is not empty: then a successor accepts from it, or nobody does.
 QUEUE_SECONDS = 1.0
 POLL_SECONDS = 0.002
 
 SO_ATTACH_FILTER = 26
 FLAGS_OFFSET, SYN, ACK = 13, 0x02, 0x10  # of a TCP header
-# A classic BPF program, as (code, jump if true, jump if false, constant): drop what has SYN and not ACK, pass the rest.
+# A classic BPF program, as (code, jump if true, jump if false, constant): drop what has SYN but not ACK, pass the rest.
 NO_SYN = (
     (0x30, 0, 0, FLAGS_OFFSET),  # load the byte
     (0x54, 0, 0, SYN | ACK),     # and
@@ -48,18 +49,18 @@ NO_SYN = (
 
 
 class BoundSocket(socket.socket):
-    """A socket that was bound here, and ends here. Others are somebody else's, who goes on with them afterwards."""
+    """A socket that was bound here, so it is closed here. A socket given as an address stays open for its owner."""
 
     __slots__ = ("file",)
 
-    file: tuple[int, int] | None  # device and inode of a unix socket's file, for as long as it is to be removed
+    file: tuple[int, int] | None  # device and inode of a unix socket's file; None: it is not to be removed
 
 
 def bind(address: Address, count: int) -> list[socket.socket]:
     """The sockets for an address, one for each of `count` workers, bound and not yet listening.
 
-    A socket as address is bound already, and shared by all; so is a unix socket. ValueError if the text is no address,
-    OSError if it is in use or not ours.
+    A socket as the address is bound already, and all workers share it; they also share a unix socket. ValueError if the
+    text is no address, OSError if the address is in use or not this machine's.
     """
     if isinstance(address, socket.socket):
         address.setblocking(False)
@@ -88,7 +89,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _remove_stale(path: str) -> None:
-    """A socket file that nobody serves stands in the way only of who does not know."""
+    """Remove a socket file that no process serves any more: bind() would fail because of it. Other files stay."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX) as probe:
@@ -130,28 +131,28 @@ def _bind_internet(address: str, count: int) -> list[BoundSocket]:
 
 
 def refuse_new(sock: socket.socket) -> None:
-    """Begin no more connections; those that have begun stay in the queue, to be accepted.
+    """Let no more connections begin; those that have begun stay in the queue, to be accepted.
 
-    Whoever comes now is not answered, tries again after a second, and finds the successor or is refused. Closing the
-    socket instead would reset all that the queue has. A unix socket loses its file. Sockets for datagrams, and those
-    that were not bound here, are left alone.
+    A client that comes now is not answered. It tries again after a second, and finds the successor or is refused.
+    Closing the socket instead would reset all connections in the queue. A unix socket loses its file. Sockets for
+    datagrams, and those that were not bound here, are left alone.
     """
     if not isinstance(sock, BoundSocket) or sock.fileno() == -1 or sock.type != socket.SOCK_STREAM:
         return
     if sock.family == socket.AF_UNIX:
         path, file, sock.file = sock.getsockname(), sock.file, None
         with contextlib.suppress(FileNotFoundError):
-            if file == _identity(path):  # and not of somebody who has come since
+            if file == _identity(path):  # another process may have made its own since
                 os.unlink(path)
     else:
         program = array.array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN))
-        with contextlib.suppress(OSError):  # a kernel without filters: then what comes last is reset
+        with contextlib.suppress(OSError):  # the kernel has no filters: connections that come last are reset
             sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
                             struct.pack("HP", len(NO_SYN), program.buffer_info()[0]))
 
 
 async def until_queues_are_empty(sockets: Iterable[socket.socket]) -> None:
-    """Wait, while the loop accepts, until nothing has come for QUIET_SECONDS; at most QUEUE_SECONDS."""
+    """Wait, while the loop accepts, until the queues were empty for QUIET_SECONDS; at most QUEUE_SECONDS."""
     poller = select.poll()
     for sock in sockets:
         if sock.fileno() != -1 and sock.type == socket.SOCK_STREAM:

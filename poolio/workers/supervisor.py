@@ -1,9 +1,9 @@
-"""Owns `serve()`: one process a core, all of them looked after by the one that called it.
+"""Owns `serve()`: a worker process for each core, and the parent, which is the process that called serve().
 
-Refuses to know what a worker does (worker) and how sockets are bound (binding). The parent has no loop and no threads,
-only forks, signals and pipes, so that a fork copies nothing that could be half done.
+Refuses to know what a worker does (worker) and how sockets are bound (sockets). Called by user code. The parent has no
+loop and no threads, only forks, signals and pipes, so that a fork copies nothing that could be half done.
 
-    parent   keeps every socket open, and never accepts        slot 0: sockets -> worker -> a successor, for a while
+    parent   keeps every socket open, and never accepts;       slot 0: sockets -> worker -> a successor, for a while
              learns of a death by SIGCHLD, of the rest by      slot 1: sockets -> worker
              a pipe from each worker (see worker)              ...
 
@@ -13,9 +13,9 @@ group, the kernel sends a flow of datagrams to the same slot throughout. (Linux 
 others of its group, but only with `net.ipv4.tcp_migrate_req`, which is off.) The price: while a slot is empty, its
 share of the new connections waits.
 
-When all is to end, the kernel is told to begin no more connections, workers accept what is left and say so, and only
-then does the parent close its sockets. A slot that is empty just then gets a worker once more, and one that is not
-ready yet may become so; if it fails, or dies before it has accepted all, what waits in its queue is reset.
+When serve() is to end, the kernel is told to begin no more connections, workers accept what is left and report it, and
+only then does the parent close its sockets. A slot that is empty just then gets a worker once more, and a worker that
+is not ready yet may become ready. If it fails, or dies before it has accepted all, what waits in its queue is reset.
 """
 
 import asyncio
@@ -41,12 +41,12 @@ App = Callable[..., Any]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD) if sys.platform != "win32" else ()
 MAX_WORKERS = 1024
-# Who dies sooner than this died at once: the next one of the slot waits, twice as long each time.
+# A worker that lives less than this has failed at once: the restart delay doubles.
 STABLE_SECONDS = 10.0
 FIRST_DELAY, MAX_DELAY = 0.1, 5.0
-# What a worker gets beyond its deadline, to cut what is open, before it is killed.
+# A worker has this long beyond its deadline to cut what is open; then it is killed.
 KILL_SECONDS = 3.0
-MAX_WAIT = 3600.0  # seconds: of what poll() can be asked for
+MAX_WAIT = 3600.0  # seconds: the longest that poll() is asked to wait, as it cannot take every number
 READ_BYTES = 65536
 
 logger = logging.getLogger("poolio.serve")
@@ -57,27 +57,28 @@ def serve(
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
     on_ready: Callable[..., object] | None = None,
 ) -> None:
-    """Serve on several cores: a process each, which are replaced when they die, until SIGTERM or Ctrl-C. Then return.
+    """Serve on several cores, with a process for each, and return after SIGTERM or Ctrl-C. What dies is replaced.
 
-    app           called in each worker, on its loop, with a socket for each address: returns an async context manager,
-                  or an awaitable of one, such as `create_server(..., sock=sock)`. The worker is ready when it is
-                  entered, and stops by leaving it
-    addresses     'HOST:PORT' (port 0: a free one), 'udp:HOST:PORT', 'unix:PATH', or a socket that is bound already,
-                  which is shared by the workers and stays open
-    workers       how many, 1 to 1024; None: as many as this process has cores
+    app           called in each worker, on its loop, with a socket for each address. It returns an async context
+                  manager, or an awaitable of one, such as `create_server(..., sock=sock)`. The worker is ready when it
+                  has entered the context, and leaves it to stop
+    addresses     'HOST:PORT' (port 0 takes a free one), 'udp:HOST:PORT', 'unix:PATH', or a socket that is bound
+                  already, which is shared by the workers and stays open
+    workers       how many, 1 to 1024; if it is None, as many as this process has cores
     grace         seconds that connections have to end by themselves when a worker stops; then they are cut
     backlog       connections that may wait to be accepted, for each worker
     loop_factory  makes a worker's loop
-    on_ready      called here with a socket for each address, when all workers serve; what it raises ends them as
-                  SIGTERM does, and is raised then
+    on_ready      called in the process that called serve(), with a socket for each address, when all workers serve. An
+                  exception of it ends the workers as SIGTERM does, and is then raised by serve()
 
-    SIGTERM and SIGINT end it, a second one at once. SIGHUP replaces one worker after the other, losing no connection.
-    A worker that dies is replaced at once; one that dies again within 10 seconds after a delay of 0.1 s, doubled each
-    time, up to 5. What happens is logged to 'poolio.serve'.
+    SIGTERM and SIGINT end it; a second one ends it at once. SIGHUP replaces one worker after the other, and loses no
+    connection. A worker that dies is replaced at once. If the new one dies within 10 seconds, the next one starts after
+    a delay of 0.1 s, which doubles each time, up to 5 s. What happens is logged to 'poolio.serve'.
 
-    OSError if an address can't be bound, ValueError if it is none. RuntimeError if a worker fails to start, with its
-    traceback as a note, the others are ended then; and if this is not the main thread, if other threads or a loop run
-    here, or where workers can't share an address (more than one worker anywhere but on Linux).
+    OSError if an address can't be bound, ValueError if a text is no address. RuntimeError if a worker fails to start;
+    its traceback is a note of the error, and the other workers are ended. RuntimeError also if this is not the main
+    thread, if other threads or a loop run in this process, or where workers can't share an address (more than one
+    worker anywhere but on Linux).
     """
     if workers is None:
         workers = _cores()
@@ -128,7 +129,7 @@ class Child:
     def __init__(self, slot: "Slot", pid: int, reports: int) -> None:
         self.slot = slot
         self.pid = pid
-        self.reports = reports  # the reading end; -1 after its end
+        self.reports = reports  # the reading end; -1 once it is closed
         self.since = time.monotonic()
         self.is_ready = False
         self.has_closed = False
@@ -140,7 +141,7 @@ class Child:
         return f"worker {self.slot.number} ({self.pid})"
 
     def read(self) -> None:
-        """Take what it has told."""
+        """Read what the worker has reported."""
         while self.reports != -1:
             try:
                 data = os.read(self.reports, READ_BYTES)
@@ -162,12 +163,12 @@ class Child:
         self.reports = -1
 
     def stop(self, seconds: float) -> None:
-        """Let it end; who has not by then is killed."""
+        """Tell the worker to end within so many seconds. KILL_SECONDS later it is killed."""
         self.tell()
         self.stop_when_ready(seconds)
 
     def stop_when_ready(self, seconds: float) -> None:
-        """The same, but it is told only when it can accept what waits in its queue."""
+        """Like stop(), but the worker is told only when it is ready, and can accept what waits in its queue."""
         self.kill_at = time.monotonic() + seconds + KILL_SECONDS
 
     def tell(self) -> None:
@@ -184,21 +185,21 @@ class Child:
 
 
 class Slot:
-    """A worker's place: the sockets of its number, who serves them, and when somebody should again."""
+    """A worker's place: the sockets of its number, the worker that serves them, and when the next one starts."""
 
     def __init__(self, number: int, sockets: list[socket.socket]) -> None:
         self.number = number
         self.sockets = sockets
         self.worker: Child | None = None
-        self.successor: Child | None = None  # not yet ready: until it is, the worker goes on
-        self.deaths = 0  # in a row, each at once
+        self.successor: Child | None = None  # it is not ready yet: until it is, the worker goes on
+        self.deaths = 0  # in a row, each within STABLE_SECONDS but the first
         self.fill_at: float | None = None
 
     def is_starting(self) -> bool:
         return self.successor is not None or (self.worker is not None and not self.worker.is_ready)
 
     def next_delay(self, child: Child) -> float:
-        """Seconds until the next one may start, after this one has died."""
+        """Return the seconds until the next worker may start, after this one has died."""
         if time.monotonic() - child.since >= STABLE_SECONDS:
             self.deaths = 0
         self.deaths += 1
@@ -206,7 +207,7 @@ class Slot:
 
 
 class Supervisor:
-    """The parent: `run()` returns when all has ended."""
+    """The parent's part: `run()` returns when all workers have ended."""
 
     def __init__(
         self, slots: Sequence[Slot], make_worker: Callable[[Slot, int, int], Worker], grace: float,
@@ -217,11 +218,11 @@ class Supervisor:
         self.grace = grace
         self.on_ready = on_ready
         self.children: list[Child] = []
-        self.rolling: list[Slot] = []  # whose workers are still to be replaced
+        self.rolling: list[Slot] = []  # slots whose workers are still to be replaced
         self.is_started = False
         self.is_stopping = False
         self.failure: tuple[Child, str] | None = None
-        self.error: BaseException | None = None  # of on_ready
+        self.error: BaseException | None = None  # what on_ready() has raised
 
     def run(self) -> None:
         self.alive, self.alive_here = os.pipe()
@@ -257,7 +258,7 @@ class Supervisor:
         _flush()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        # In between, a signal to the child would ring the parent's bell.
+        # Until the child has its own handlers, a signal to it would ring the parent's bell.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             pid = os.fork()
@@ -275,11 +276,11 @@ class Supervisor:
         return child
 
     def _be_worker(self, slot: Slot, reading: int, writing: int, blocked: "set[int | signal.Signals]") -> None:
-        """The child's life; it ends in here, without the parent's `finally` and atexit."""
+        """Live the child's life. Its process ends in here, so it never runs the parent's `finally` and atexit."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in SIGNALS:  # Ctrl-C and a hangup reach all processes of a terminal: the parent decides
+            for number in SIGNALS:  # Ctrl-C and a hangup reach all processes of a terminal: only the parent acts
                 signal.signal(number, signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(self.alive_here)
@@ -361,7 +362,7 @@ class Supervisor:
             if before is not None:
                 before.stop(self.grace)
         elif child is slot.worker and child.has_closed:
-            # somebody else has told it to stop: nobody serves its queue now
+            # another process has told it to stop: now nobody serves its queue
             child.stop(self.grace)
             slot.worker, slot.successor = slot.successor, None
             if slot.worker is None:
@@ -385,7 +386,7 @@ class Supervisor:
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if pid == 0:
             return
-        child.was_told = True  # its process id may be somebody else's by now
+        child.was_told = True  # its process id may be another process's by now
         child.read()
         self._told(child)
         if child.reports != -1:
@@ -399,7 +400,7 @@ class Supervisor:
         if is_worker:
             slot.worker, slot.successor = slot.successor, None
         if self.failure is not None:
-            logger.debug("%s: %s", child, how)  # one error is told, and these may be the same
+            logger.debug("%s: %s", child, how)  # one failure is raised, and these may be the same
         elif self.is_stopping or not (is_worker or is_successor):
             logger.log(logging.ERROR if status else logging.INFO, "%s: %s", child, how)
         elif is_successor:
@@ -430,7 +431,7 @@ class Supervisor:
     # Replacing and ending
 
     def _roll(self) -> None:
-        """Start the next successor, when no other one is under way, nor one that has lost its predecessor."""
+        """Start the next successor, when every worker is ready and no other successor is under way."""
         while self.rolling and not any(slot.is_starting() for slot in self.slots):
             slot = self.rolling.pop(0)
             if slot.worker is None:
@@ -471,16 +472,16 @@ def _end(sockets: Sequence[socket.socket]) -> None:
 
 
 def _flush() -> None:
-    """So that nothing is printed by two processes; where nobody takes it, that is not our concern."""
+    """Write what is buffered, so that no two processes print it. What can't be written is left out."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # as with the descriptor closed at the start
+        if stream is not None:  # it is None if its descriptor was closed when Python started
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
 
 
 @contextlib.contextmanager
 def _signals_ring(button: socket.socket) -> Iterator[None]:
-    """Each of SIGNALS rings, as its number in a byte; afterwards all is as before."""
+    """Let each of SIGNALS ring: its number is written to `button` as a byte. Afterwards all is as before."""
     button.setblocking(False)
     fd = signal.set_wakeup_fd(button.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, _nothing) for number in SIGNALS}
@@ -493,4 +494,4 @@ def _signals_ring(button: socket.socket) -> Iterator[None]:
 
 
 def _nothing(*_: object) -> None:
-    """The bell has rung already."""
+    """Do nothing: the bell has rung already."""

@@ -1,9 +1,10 @@
-"""Owns the life of one worker, in its own process: the app's start, its end within the deadline, what it tells.
+"""Owns the life of one worker, in its own process: the app's start, its end within the deadline, the reports.
 
 Refuses to know its siblings and its successors. Called by the supervisor in the child, just after the fork.
 
-The parent is told in single bytes over a pipe: READY, then CLOSED when no more is accepted, or FAILED with the reason
-behind it. A worker stops at SIGTERM, and when the other pipe ends, the one whose writing end only the parent has.
+The worker reports to the parent over a pipe, in single bytes: READY, then CLOSED when it accepts no more, or FAILED
+with the reason behind it. It stops at SIGTERM, and when the parent has ended: only the parent has the writing end of
+another pipe, which ends then.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ from poolio.workers.sockets import refuse_new, until_queues_are_empty
 __all__ = ["CLOSED", "FAILED", "READY", "Worker"]
 
 READY, CLOSED, FAILED = b"r", b"c", b"f"
-MAX_REASON = 32768  # bytes: half of a pipe's room, so that telling it never waits
-# For what is cancelled at the deadline to end.
+MAX_REASON = 32768  # bytes: half of a pipe's room, so that a report never waits
+# What is cancelled at the deadline has that long to end.
 CANCEL_SECONDS = 1.0
 
 logger = logging.getLogger("poolio.serve")
@@ -34,9 +35,9 @@ class Worker:
     """One worker: `run()` returns the status that its process ends with.
 
     app      called with `sockets`: returns an async context manager, or an awaitable of one
-    parent   the pipe that ends with the parent
-    reports  the pipe to tell the parent
-    grace    seconds from the stop to the cut
+    parent   the reading end of the pipe that ends with the parent
+    reports  the writing end of the pipe to the parent
+    grace    seconds that the app has to end, after it has accepted what was in the queues; then it is cut
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Worker:
         self.grace = grace
         self.backlog = backlog
         self.loop_factory = loop_factory
-        self.manager: Any = None  # what the app has returned; None until it is entered
+        self.manager: Any = None  # what the app has returned; None until that is entered
 
     def run(self) -> int:
         shared_sockets.update(self.sockets)
@@ -92,13 +93,13 @@ class Worker:
         async with manager:
             for sock in self.sockets:
                 if sock.fileno() != -1 and sock.type == socket.SOCK_STREAM:
-                    sock.listen(self.backlog)  # not what the app's server thinks right for one process
+                    sock.listen(self.backlog)  # instead of what the app's server has set
             self.manager = manager  # it is ready
             self._tell(READY)
             await self.leaving.wait()
 
     async def _end(self, life: "asyncio.Task[None]") -> None:
-        """Accept what is in the queues, then let the app end; at the deadline cut it. A start is cut at once."""
+        """Accept what is in the queues, then let the app end, and cut it at the deadline. A start is cut at once."""
         if self.manager is not None:
             await until_queues_are_empty(self.sockets)
             self._tell(CLOSED)
@@ -113,5 +114,5 @@ class Worker:
         await asyncio.wait((life,), timeout=CANCEL_SECONDS)
 
     def _tell(self, message: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody is left to hear it
+        with contextlib.suppress(BrokenPipeError):  # the parent has ended
             os.write(self.reports, message)

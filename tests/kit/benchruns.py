@@ -1,4 +1,4 @@
-"""Owns runs of the benchmark that nobody has measured. Called by project/test_bench_*.py."""
+"""Owns runs of the benchmark that are made up, not measured. Called by project/test_bench_*.py."""
 
 import pathlib
 import sys

@@ -19,7 +19,7 @@ def content_of(chain):
 
 
 def exhaust(pool):
-    """All that the pool may still reserve."""
+    """Allocate all that the pool may still reserve, and return it."""
     held = []
     for size in (pool.slab_size // 4, 8):
         with pytest.raises(poolio.PoolExhausted):

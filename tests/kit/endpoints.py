@@ -60,7 +60,7 @@ class Recording:
         self.arrived.set()
 
     async def until(self, count):
-        """What was received, once it is that many."""
+        """Wait until that many were received, and return what was."""
         while len(self.received) < count:
             self.arrived.clear()
             await self.arrived.wait()

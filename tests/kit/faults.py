@@ -136,7 +136,7 @@ def descriptors():
 
 
 class Watch:
-    """Of a test's loop: what its exception handler hears, and that descriptors and calls come out even at the end."""
+    """Watches a test's loop: what its exception handler is given, and that descriptors and calls come out even."""
 
     def __init__(self):
         loop = asyncio.get_running_loop()
@@ -150,7 +150,7 @@ class Watch:
         return self.handled
 
     async def over(self, protocols, errors=()):
-        """All of them are lost, once; nothing else was reported; no descriptor is left."""
+        """Wait until all of them are lost; each once, nothing but `errors` was reported, and no descriptor is left."""
         for protocol in protocols:
             await protocol.ended
         for _ in range(3):

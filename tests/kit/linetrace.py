@@ -2,9 +2,10 @@
 
 Called by `make coverage`, and named in pyproject.toml.
 
-Cython's own plugin reads the lines from one .c file, so inline functions of a .pxd are known by who was read last; it
-finds sources in the current folder, which tests change; and it runs Python at each call, where compiled code relies on
-nothing else running. Here all .c files are read once, for the report, and sources are found from this file.
+Cython's own plugin reads the lines from one .c file, so it knows inline functions of a .pxd as the file that was read
+last has them; it finds sources in the current folder, which tests change; and it runs Python at each call, where
+compiled code relies on nothing else running. Here all .c files are read once, for the report, and sources are found
+from this file.
 """
 
 import functools

@@ -29,7 +29,7 @@ def address_of(buf):
 
 
 def look(address, size):
-    """The bytes in memory that is nobody's; an address sanitizer is told first."""
+    """The bytes in memory that belongs to nobody. An address sanitizer is told first that this is allowed."""
     unpoison = getattr(ctypes.CDLL(None), "__asan_unpoison_memory_region", None)
     if unpoison is not None:
         unpoison(ctypes.c_void_p(address), ctypes.c_size_t(size))

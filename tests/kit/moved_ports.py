@@ -1,7 +1,7 @@
 """Owns how a program with fixed ports runs on free ones: `python moved_ports.py program.py` or `... -m module`.
 
 Documentation names ports (8888), tests take what is free. A socket that is bound to a port is bound to a free one of
-127.0.0.1 instead, further ones of the program to the same, and who connects to the named one gets there. PORTS tells a
+127.0.0.1 instead, further ones of the program to the same, and a connection to the named one goes there. PORTS tells a
 program which ports have moved so far ("8888=41231 ..."); each that it opens itself it writes to the descriptor in
 PORTS_FD, a line each, once it is open.
 """
@@ -51,7 +51,7 @@ def main(program):
     descriptor = int(os.environ[PORTS_FD])
 
     def tell(port):
-        with contextlib.suppress(BrokenPipeError):      # who has started this wanted to know of the first one only
+        with contextlib.suppress(BrokenPipeError):      # the starter reads the first one only
             os.write(descriptor, f"{port}={ports[port]}\n".encode())
 
     move(ports, tell)

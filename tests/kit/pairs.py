@@ -48,7 +48,7 @@ def on(*loop_names):
 
 
 def bounded(test):
-    """The same on asyncio's loop alone, for what no transport has to do with."""
+    """Like on(), on asyncio's loop alone: for tests in which no transport takes part."""
     parameters = inspect.signature(test)
 
     def wrapped(**arguments):
@@ -70,7 +70,7 @@ def on_ends(test):
 async def pair(streams="poolio", *, limit=LIMIT, pool=None, waits=True):
     """((reader, writer) of the client, (reader, writer) of the server); both are closed at the end.
 
-    waits  False: the server's connection is another protocol's by then; its writer is not asked for its end
+    waits  if False, the end of the server's writer is not waited for: its connection is another protocol's by then
     """
     accepted = asyncio.get_running_loop().create_future()
 
@@ -223,7 +223,7 @@ def collect_errors():
 
 @contextlib.asynccontextmanager
 async def sending(peer, data):
-    """Within, the peer sends this, as fast as it is read; at the end it gives up."""
+    """While the block runs, the peer sends this, as fast as it is read; at the end of the block it gives up."""
     peer.setblocking(False)
     task = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(peer, data))
     try:

@@ -143,7 +143,7 @@ class Ended:
         return whole if self.first_end(whole, 0) == (len(body), len(whole)) else None
 
     def first_end(self, stream, start):
-        """Where the frame that begins at `start` ends, and its delimiter; None: it does not."""
+        """Where the frame that begins at `start` ends, and its delimiter; None if it does not end."""
         ends = [(at + len(one), at) for one in self.delimiters if (at := stream.find(one, start)) >= 0]
         return min(ends)[::-1] if ends else None
 
@@ -164,7 +164,7 @@ class Ended:
         return parsed
 
     def is_surely_too_large(self, rest):
-        """Even if all of the longest delimiter but its last byte is here."""
+        """Is the frame too large, even if all of the longest delimiter but its last byte is here?"""
         return len(rest) - max(map(len, self.delimiters)) + 1 > self.max_frame
 
 
@@ -180,7 +180,7 @@ def error_of(error):
 
 
 def feed_all(codec, reads, after=lambda frames: None):
-    """Feed them all; what came out. After an error nothing more may come, and the same error comes each time."""
+    """Feed them all; return what came out. After an error nothing more may come, and that error comes each time."""
     parsed = Parsed()
     for read in [*reads, b"", b""]:
         try:
@@ -199,7 +199,7 @@ def feed_all(codec, reads, after=lambda frames: None):
 
 
 def compare(rules, stream, reads, after=lambda frames: None):
-    """Feed these reads, of this stream, to a codec; AssertionError unless all is as the rules say. Both, for more."""
+    """Feed these reads, of this stream, to a codec; AssertionError unless all is as the rules say. Returns both."""
     codec, expected = rules.codec(), rules.parse(stream)
     parsed = feed_all(codec, reads, after)
     if isinstance(rules, Ended) and rules.is_surely_too_large(expected.rest) and expected.error is None:

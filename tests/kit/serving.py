@@ -83,7 +83,7 @@ class Serving:
         self.process.communicate()
 
     def ready(self):
-        """Once it serves: its ports."""
+        """Wait until it serves, and return its ports."""
         line = self.process.stdout.readline().split()
         if line[:1] != [b"ready"]:
             raise AssertionError(f"{line}: {self.process.stderr.read().decode()}")

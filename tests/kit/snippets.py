@@ -3,7 +3,7 @@
     ```python   Its first line is `# name.py`: it is kept as that file, and run if no command does. Otherwise it goes on
                 where the one before it ended, and may await outside of functions, as in `python -m asyncio`. What
                 serves for ever is started.
-    ```sh       Commands, `python ...` alone, tried in the folder of the files. Who serves runs until the page ends.
+    ```sh       Commands, `python ...` alone, tried in the folder of the files. A server runs until the page ends.
     ```text     What the block before it has printed, and nothing else; ... stands for anything.
 
     <!-- skip: next -->                              the next block is not tried, ever: it needs a network
@@ -128,7 +128,7 @@ class Page:
     # --- programs -------------------------------------------------------------------------------------------
 
     def run_program(self, program, variables):
-        """What it has printed; nothing if it is a server, which is there now."""
+        """Run it until it ends or serves. Returns what it has printed; nothing if it serves."""
         if program[0] in self.untried:
             self.untried.remove(program[0])
         if not self.is_endless(program):

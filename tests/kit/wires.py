@@ -53,7 +53,7 @@ _own_transports = contextvars.ContextVar("own_transports", default=False)
 
 
 def net():
-    """Who connects and serves here: poolio's functions, or the loop's methods of the same names."""
+    """What connects and serves here: poolio's functions, or the loop's methods of the same names."""
     return poolio if _own_transports.get() else asyncio.get_running_loop()
 
 

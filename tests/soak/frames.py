@@ -1,6 +1,6 @@
 """Frames: the rules of a codec, drawn, and a stream of frames with what must come out of it.
 
-The rules are those of tests/reference.py, in plain Python; a codec of one's own, Netstrings, is here with its rules.
+The rules are those of kit/reference.py, in plain Python; a codec of one's own, Netstrings, is here with its rules.
 
 Refuses to know connections, and how frames are read and answered. Scripts and plans draw from it; the server asks the
 rules for a codec.
