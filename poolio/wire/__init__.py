@@ -1,1 +1,1 @@
-"""Sockets at the speed of C: the reactor, the transports on it, and the slab that a loop receives into."""
+"""poolio's own transports: the reactor, stream and datagram sockets, listeners, TLS, and the slab a loop reads into."""

@@ -1,15 +1,15 @@
-# IP addresses, as the kernel has them and as Python writes them. See address.pyx.
+# IP addresses, in the kernel's form and as Python writes them. See address.pyx.
 
 from poolio.c.net cimport poolio_address
 
-# As the socket module writes it; None if it is no IP address
+# The address as the socket module writes it. None if it is no IP address
 cdef object address_of(const poolio_address *address)
-# The same, which may be one that was written before
+# The same, but the tuple that was made before if it is still kept
 cdef object recent_address(const poolio_address *address)
-# The address that Python has written so, for a socket of this family. False: only the socket module can tell, as there
-# is a name in it, or it is none
+# Parse an address that Python code has written, for a socket of this family. False if it is not written in plain
+# numbers: then only the socket module can tell whether it is an address
 cdef bint read_address(object written, int family, poolio_address *address) except -1
-# The same if it was written before, NULL otherwise. LIFETIME: until another function of this module is called
+# The same if this very tuple is kept, NULL otherwise. LIFETIME: until another function of this module is called
 cdef const poolio_address *known_address(object written, int family) noexcept
-# TypeError or ValueError if no socket of this family can have such an address, whatever names resolve to
+# Raise TypeError or ValueError if no socket of this family can have such an address, whatever its name resolves to
 cdef int check_address(object written, int family) except -1

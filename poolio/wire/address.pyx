@@ -1,15 +1,15 @@
 """Owns IP addresses: the kernel's form and Python's, a tuple with the host as text, and the recent ones in both forms.
 
-Refuses to resolve names (the socket module does) and to know sockets. Called by transports.
+Refuses to resolve names (the socket module does) and to know sockets. Called by endpoint, inbox and outbox.
 
-Making the tuple costs more than receiving its datagram leaves time for, and a server answers to the tuple that it was
-given. So RECENT addresses are kept, in one table for the whole process, found by the address and, for sending, by the
-identity of the tuple:
+Making a tuple for each datagram would cost too much, and a server answers to the tuple that it was given. So RECENT
+addresses are kept in one table for the whole process. They are found by the address and, for sending, by the identity
+of the tuple:
 
     kernel's form ── hash ──> one of the WAYS from known[i]: address, tuple      tuple ── where it lies ──> by_tuple[j]
 
-When WAYS addresses share a hash, the next one with it takes the place of one of them. (With one way, of 64 senders a
-few always shared theirs, and made each other's tuples anew.)
+When WAYS addresses share a hash, the next address with that hash replaces one of them. (With one way, a few of 64
+senders always shared a hash: each replaced the other, and their tuples were made again and again.)
 """
 
 import os
@@ -36,7 +36,7 @@ BOUNDS = {"RECENT": RECENT}
 
 cdef struct Known:
     poolio_address address
-    PyObject *written       # a reference of its own; NULL: free
+    PyObject *written       # the tuple, an owned reference; NULL: this place is free
 
 cdef Known known[RECENT]
 cdef unsigned int next_way
@@ -82,14 +82,14 @@ cdef bint read_address(object written, int family, poolio_address *address) exce
     cdef int index = _find(address)
     if index >= 0:
         if known[index].written == <PyObject *>written:
-            by_tuple[_place(written)] = <unsigned short>index       # another tuple was in its place
+            by_tuple[_place(written)] = <unsigned short>index       # another tuple had taken its place
     elif family == AF_INET and written == address_of(address):
-        _remember(address, written)         # who receives from there may be given it too
+        _remember(address, written)         # datagrams from there may come with the same tuple
     return True
 
 
 cdef int _find(const poolio_address *address) noexcept:
-    """Its index; -1: it was not written lately."""
+    """The index of an address in `known`; -1 if it is not there."""
     cdef int index = poolio_address_hash(address) % (RECENT // WAYS) * WAYS
     cdef int end = index + WAYS
     while index < end:
@@ -100,7 +100,7 @@ cdef int _find(const poolio_address *address) noexcept:
 
 
 cdef bint _parse(written, int family, poolio_address *address) except -1:
-    """Only what is written in plain numbers: ("127.0.0.1", 53), ("::1", 53), ("::1", 53, 0, 0)."""
+    """Parse only what is written in plain numbers: ("127.0.0.1", 53), ("::1", 53), ("::1", 53, 0, 0)."""
     if not PyTuple_CheckExact(written) or not (family == AF_INET or family == AF_INET6):
         return False
     if PyTuple_GET_SIZE(written) != 2 and (family == AF_INET or not _is_plain(written)):
@@ -112,7 +112,7 @@ cdef bint _parse(written, int family, poolio_address *address) except -1:
 
 
 cdef bint _is_plain(written) except -1:
-    """Are flow and scope zeros? Numbers by type, so that no comparison of anybody's runs in the middle of a send."""
+    """True if flow and scope are 0. Only exact ints are compared, so that no code of others runs during a send."""
     return all([type(number) is int and number == 0 for number in written[2:]]) and PyTuple_GET_SIZE(written) <= 4
 
 

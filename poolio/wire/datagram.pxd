@@ -4,7 +4,7 @@ from poolio.wire.inbox cimport Inbox, Received
 from poolio.wire.outbox cimport Outbox
 
 cdef enum Wants:
-    UNKNOWN                     # until something arrives for this protocol
+    UNKNOWN                     # until the first read for this protocol
     ONE_BY_ONE                  # asyncio.DatagramProtocol: datagram_received(bytes, address)
     BATCHES                     # datagrams_received([(Buffer, address)])
 
@@ -14,7 +14,7 @@ cdef class DatagramTransport(Outbox):
     cdef Wants wants
     cdef Inbox inbox
     cdef Received received
-    cdef list left                 # (bytes, address) of a batch that were not delivered before reading was paused
+    cdef list left                 # (bytes, address) that were read and are still to be delivered; None: there are none
 
     cdef int _read(self) except -1
     cdef int _read_batch(self, list items) except? -4096

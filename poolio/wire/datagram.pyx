@@ -1,12 +1,13 @@
 """Owns the datagram transport: one UDP or unix socket, with all that asyncio.DatagramTransport promises, and batches.
 
-Here is the half that receives; outbox, its base, is the half that sends. Refuses to know how a socket is bound and how
-names are resolved (asyncio's own code). Called by the reactor when the socket is ready, and by protocols.
+This file has the half that reads and delivers; the base class, Outbox, is the half that sends. Refuses to know how a
+socket is bound and how names are resolved (asyncio's own code does both). Called by the reactor when the socket is
+ready, and by protocols.
 
     readable -> _read(): recvmmsg, into the tail of the loop's read slab (inbox) -> datagrams_received(batch)
 
-Errors of single datagrams, ICMP's too, go to error_received(), and what a callback raises to the loop's exception
-handler; neither ends the endpoint, as others send through it too.
+An error of a single datagram, also one that ICMP reports, goes to error_received(). What a callback raises goes to the
+loop's exception handler. Neither ends the endpoint, as it serves other peers too.
 """
 
 import asyncio
@@ -29,8 +30,8 @@ from poolio.wire.readslab cimport read_slab_for, room_in
 from poolio.memory.methods import forbid_new, own_methods
 
 cdef enum:
-    ENOUGH = 128                # datagrams for one pass, of one endpoint: more wait for the next, as others do
-    FIRST_SLOT = 2048           # bytes of room for a datagram before any has come: over an Ethernet frame
+    ENOUGH = 128                # datagrams after which an endpoint ends its pass, so that others get their turn
+    FIRST_SLOT = 2048           # bytes of room for a datagram before any has come: more than an Ethernet frame
 
 BOUNDS = {"ENOUGH": ENOUGH}
 
@@ -38,12 +39,13 @@ BOUNDS = {"ENOUGH": ENOUGH}
 class DatagramStatistics(NamedTuple):
     """What one datagram endpoint has done since it was opened. Counts of datagrams, unless said otherwise.
 
-    received        handed to the protocol; received_bytes: their bytes
+    received        read for the protocol; received_bytes: their bytes
     reads           system calls that brought some
-    truncated       longer than could be received; lost, and told to error_received()
-    unplaced        received, but the pool was at its limit; lost, and told to error_received()
-    kernel_drops    that found the socket's receive queue full; a coalesced train counts as one
-    sent            that the kernel has taken; sent_bytes: their bytes
+    truncated       lost, and reported to error_received(): longer than what can be read, or a train of which the kernel
+                    could not tell where to cut it
+    unplaced        lost, and reported to error_received(): read when the pool was at its limit
+    kernel_drops    lost because the socket's receive queue was full; a coalesced train counts as one
+    sent            taken by the kernel; sent_bytes: their bytes
     """
 
     received: int
@@ -64,9 +66,9 @@ class DatagramShape(asyncio.transports._FlowControlMixin, asyncio.Transport, asy
 cdef class DatagramTransport(Outbox):
     """A socket for datagrams on poolio's reactor; use it as asyncio.DatagramTransport.
 
-    `sendto()` takes Buffers as well as bytes-like objects. Made by create_datagram_endpoint(), poolio's and that of
-    poolio.EventLoop. A protocol with `datagrams_received` gets batches of (Buffer, address), any other one
-    `datagram_received(bytes, address)` for each.
+    `sendto()` takes Buffers as well as bytes-like objects. It is made by create_datagram_endpoint(), poolio's own or
+    that of poolio.EventLoop. A protocol with `datagrams_received` gets batches of (Buffer, address); any other protocol
+    gets `datagram_received(bytes, address)` for each datagram.
     """
 
     def __init__(self):
@@ -82,7 +84,7 @@ cdef class DatagramTransport(Outbox):
         if self.protocol is None:
             self.left = None
 
-    # --- receiving ----------------------------------------------------------------------------------------
+    # --- reading and delivering ---------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
         cdef PyObject *context = <PyObject *>self.context
@@ -104,11 +106,11 @@ cdef class DatagramTransport(Outbox):
         return 0
 
     cdef int on_failure(self, exc) except -1:
-        self.inbox.take_errors()                # of this one: the next one's are not these
+        self.inbox.take_errors()                # the next endpoint that uses the inbox must not get them
         return self.fail(exc, "Fatal error on datagram transport")
 
     cdef int _read(self) except -1:
-        """Receive until there is no more, or enough for one pass; then hand over, once."""
+        """Read until there is no more, or enough for one pass; then deliver it."""
         cdef list items = []
         cdef int count = 0
         if self.wants == UNKNOWN:
@@ -125,7 +127,7 @@ cdef class DatagramTransport(Outbox):
         return 0 if count >= 0 or count == -EAGAIN else self.tell_error(-count)
 
     cdef int _read_batch(self, list items) except? -4096:
-        """How many messages came, or a negated errno; -EAGAIN also if there is no memory for any."""
+        """Read once. Returns how many messages came, or a negated errno; -EAGAIN also if there is no memory for any."""
         cdef Py_ssize_t size
         cdef char *room = room_in(self.slab, &size)
         cdef int count
@@ -146,32 +148,32 @@ cdef class DatagramTransport(Outbox):
         if self.wants == BATCHES:
             return self._deliver_batch(items)
         for i in range(len(items)):
-            if self.state & (CLOSING | PAUSED):     # by a callback
+            if self.state & (CLOSING | PAUSED):     # a callback has closed or paused it
                 self.left = items[i:]
                 break
             data, address = items[i]
             try:
                 self._deliver_one(data, address)
-            except BaseException:                   # it ends the pass, not the datagrams
+            except BaseException:                   # this ends the pass, but the rest is still delivered
                 self.left = items[i + 1:]
                 self.reactor.loop.call_soon(self._deliver_left, context=self.context)
                 raise
         return 0
 
     def resume_reading(self):
-        """Receive again; first what was read before `pause_reading()` was called."""
+        """Read again. What was read before `pause_reading()` and not delivered comes first."""
         Endpoint.resume_reading(self)
         if self.left is not None:
             self.reactor.loop.call_soon(self._deliver_left, context=self.context)
 
     def _deliver_left(self):
-        if self.state & PAUSED:                     # again
+        if self.state & PAUSED:                     # it was paused again
             return
         left, self.left = self.left, None
         if left and self.protocol is not None:
             if self.wants == UNKNOWN:
                 self._decide()
-            if self.wants == BATCHES:               # set_protocol() came between
+            if self.wants == BATCHES:               # set_protocol() was called since
                 left = [(self._pool().from_bytes(data), address) for data, address in left]
             self._deliver(left)
 
@@ -194,7 +196,7 @@ cdef class DatagramTransport(Outbox):
         return 0
 
     cdef int _decide(self) except -1:
-        """How does this protocol want its datagrams? Its pool may still have been set in connection_made()."""
+        """Find out how this protocol wants its datagrams. Called late, as connection_made() may still set its pool."""
         self.wants = BATCHES if hasattr(self.protocol, "datagrams_received") else ONE_BY_ONE
         self.slab = read_slab_for(self._pool(), self.reactor.loop)
         return 0
@@ -208,11 +210,11 @@ cdef class DatagramTransport(Outbox):
         return pool
 
     cdef bint endures(self, exc) except -1:
-        """It is told, and waits on: the kernel's queue holds what it can, and counts the rest."""
+        """Tell the protocol and wait on: the kernel queues what it can, and counts what it drops."""
         self.reactor.loop.call_soon(self._tell, "error_received", exc, context=self.context)
         return True
 
-    # --- the end, and what others may know ------------------------------------------------------------------
+    # --- the end, and what others may ask -------------------------------------------------------------------
 
     cdef object close_socket(self):
         self._look_at_drops()
@@ -224,7 +226,7 @@ cdef class DatagramTransport(Outbox):
             see_drops(&self.received, drops)
 
     def statistics(self):
-        """A DatagramStatistics of this endpoint, as of now; after the end, of its end."""
+        """A DatagramStatistics of this endpoint as of now; once it is closed, as of its closing."""
         self._look_at_drops()
         return DatagramStatistics(
             received=self.received.datagrams,
@@ -243,9 +245,10 @@ forbid_new(DatagramTransport)
 
 
 def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waiter=None, extra=None):
-    """The transport of a socket, which it owns from now on; connection_made() is scheduled.
+    """Make the transport of a socket, which it owns from now on, and schedule connection_made().
 
-    `address`: the only one to send to. For asyncio's loops, as their `_make_datagram_transport`.
+    `address` is the only one to send to; None means the socket's peer, or any address if it has none. The loops floor
+    calls this where asyncio's own loops make their transport, in `_make_datagram_transport()`.
     """
     cdef DatagramTransport transport = DatagramTransport.__new__(DatagramTransport)
     prepare(transport, reactor, protocol, PyContext_CopyCurrent())

@@ -1,4 +1,4 @@
-# Endpoint: a socket with a protocol, which is what every transport of poolio's is. See endpoint.pyx.
+# Endpoint: a socket with a protocol. Every transport of poolio's is an Endpoint. See endpoint.pyx.
 
 from cpython.object cimport PyObject
 
@@ -9,50 +9,51 @@ from poolio.wire.shortage cimport Claimant
 
 cdef enum State:
     HAS_BEGUN = 1               # connection_made() was called; before it nothing is read
-    PAUSED = 2                  # pause_reading()
+    PAUSED = 2                  # pause_reading() was called, resume_reading() was not
     AT_END = 4                  # the peer has sent its last byte
     BLOCKED = 8                 # the kernel refused something: the queue waits for EPOLLOUT
     PROTOCOL_PAUSED = 16        # pause_writing() was called, resume_writing() was not
-    SENDS_FILE = 32             # sendfile() has the socket
-    ENDS = 64                   # write_eof(): nothing more is written
-    CLOSING = 128               # close() or abort(): nothing more is read, the queue is still sent
+    SENDS_FILE = 32             # sendfile() uses the socket
+    ENDS = 64                   # write_eof() was called: nothing more is written
+    CLOSING = 128               # it was closed or has failed: nothing more is read, the queue is still sent until LOST
     LOST = 256                  # connection_lost() is scheduled: nothing more is sent
-    SHORT = 512                 # the pool has no memory to read into; the ReadSlab tells when it has
-    RESTS = 1024                # BLOCKED, whatever epoll says: a timer tries again
+    SHORT = 512                 # the pool has no memory to read into; shortage calls room_again() when it has
+    RESTS = 1024                # BLOCKED, but not waiting for EPOLLOUT: a timer tries again (outbox)
 
 
 cdef class Endpoint(Claimant):
     cdef object __weakref__
     cdef unsigned int state        # a set of State
-    cdef int lost_writes           # after the end
+    cdef int lost_writes           # writes after the end
     cdef int family                # of the socket
-    # from the opening to the end: connection_lost() was called, the socket is closed
+    # from the opening to the end, when connection_lost() was called and the socket is closed
     cdef object protocol
     cdef object context            # the contextvars that its callbacks run in
-    cdef ReadSlab slab             # None: undecided, or the protocol brings its own room
-    # of what the kernel has refused, in bytes
+    cdef ReadSlab slab             # what is read into; None: not decided yet, or the protocol brings its own room
+    # water marks for what the kernel has refused, in bytes
     cdef Py_ssize_t high_water
     cdef Py_ssize_t low_water
     # what get_extra_info() tells
-    cdef object sock               # the socket object that owns the descriptor; None: we own it ourselves
+    cdef object sock               # the socket object that owns the descriptor; None: the endpoint owns it
     cdef dict extra
     cdef poolio_address peer
-    cdef poolio_address own        # known at the end only
+    cdef poolio_address own        # as of the closing, or of when it was last asked for
 
-    # --- what each kind does in its own way
-    # Bytes that the kernel has refused
+    # --- what each kind of endpoint does in its own way
+    # Bytes that the kernel has refused and that are still to be sent
     cdef Py_ssize_t refused_bytes(self) noexcept
     # Send what waits for the end of a callback
     cdef int send_cork(self) except -1
     # Forget what is still to be sent
     cdef void drop_queue(self) noexcept
-    # Another protocol comes, or none: forget what was found out about this one
+    # Forget what was found out about the protocol: another one takes its place, or none
     cdef object forget_protocol(self)
-    # connection_lost() was called, the socket is closed
+    # Called last, when the socket is closed
     cdef object on_end(self)
+    # The socket object; a stream transport makes it when it is asked for
     cdef object socket_of(self)
 
-    # --- what they use
+    # --- what the subclasses use
     cdef int begin(self) except -1
     cdef int update_interest(self) except -1
     cdef int wait_for_memory(self) except -1

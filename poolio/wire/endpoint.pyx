@@ -1,12 +1,12 @@
 """Owns what all of poolio's transports are: a socket with a protocol. Beginning, pausing, water marks, the end.
 
-Refuses to know how data is received and sent: transport (streams) and datagram do, which are its subclasses. Called by
-them, and by protocols with what asyncio's transports have in common.
+Refuses to know how data is read and sent: its subclasses do (stream; outbox and datagram). Called by them, by shortage
+when there is memory again or an endpoint must be closed, and by protocols for what asyncio's transports have in common.
 
-The state is a set of flags (endpoint.pxd). fd is -1 when connection_lost() has run; that is never inside close() or
-abort(), but through the loop's call_soon().
+The state is a set of flags (endpoint.pxd). fd is -1 once connection_lost() has run. connection_lost() never runs inside
+close() or abort(), but through the loop's call_soon().
 
-The socket object is made when somebody asks for it, and owns the descriptor from then on.
+An accepted connection has no socket object until somebody asks for it. The object owns the descriptor from then on.
 """
 
 import socket
@@ -77,7 +77,7 @@ cdef class Endpoint(Claimant):
     # --- the beginning ----------------------------------------------------------------------------------
 
     cdef int begin(self) except -1:
-        """Call connection_made(), then read. In the transport's context."""
+        """Call connection_made(), then start to read. The caller has entered the transport's context."""
         try:
             self.protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
@@ -104,19 +104,19 @@ cdef class Endpoint(Claimant):
     # --- reading ----------------------------------------------------------------------------------------
 
     def pause_reading(self):
-        """Receive nothing until `resume_reading()`."""
+        """Read nothing until `resume_reading()`."""
         if not self.state & (CLOSING | PAUSED):
             self.state |= PAUSED
             self.update_interest()
 
     def resume_reading(self):
-        """Receive again."""
+        """Read again."""
         if not self.state & CLOSING and self.state & PAUSED:
             self.state &= ~<unsigned int>PAUSED
             self.update_interest()
 
     def is_reading(self):
-        """Is it neither paused nor closing?"""
+        """True if it is neither paused nor closing."""
         return not self.state & (CLOSING | PAUSED)
 
     cdef int update_interest(self) except -1:
@@ -142,16 +142,23 @@ cdef class Endpoint(Claimant):
     # --- writing ----------------------------------------------------------------------------------------
 
     def get_write_buffer_size(self):
-        """Bytes that the kernel has not taken yet. What waits for the end of a callback is sent first."""
+        """Bytes that the kernel has refused and that are queued; each queued datagram counts 8 bytes more.
+
+        What waits for the end of a callback is sent first.
+        """
         self.send_cork()
         return self.refused_bytes()
 
     def get_write_buffer_limits(self):
-        """(low, high) water marks in bytes."""
+        """The water marks (low, high) in bytes."""
         return self.low_water, self.high_water
 
     def set_write_buffer_limits(self, high=None, low=None):
-        """Water marks in bytes: above `high` pause_writing() is called, at `low` resume_writing(). 65536 and 16384."""
+        """Set the water marks in bytes: pause_writing() is called above `high`, resume_writing() at `low` or below.
+
+        They are 65536 and 16384 by default. If one of them is missing, `low` is a quarter of `high`. ValueError unless
+        high >= low >= 0.
+        """
         if high is None:
             high = HIGH_WATER if low is None else 4 * low
         if low is None:
@@ -191,11 +198,11 @@ cdef class Endpoint(Claimant):
     # --- the end ----------------------------------------------------------------------------------------
 
     def is_closing(self):
-        """Was it closed, or is it about to be?"""
+        """True if it is closing or closed."""
         return (self.state & CLOSING) != 0
 
     def close(self):
-        """Read nothing more, send what is queued, then close; connection_lost(None) comes later, never inside."""
+        """Read nothing more, send what is queued, then close. connection_lost(None) is called later, never inside."""
         self.send_cork()
         if not self.state & CLOSING:
             self.state |= CLOSING
@@ -223,7 +230,7 @@ cdef class Endpoint(Claimant):
                 self._report(message, exc)
             elif self.reactor.loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
-        finally:                                # it ends, also if there is no memory to say why
+        finally:                                # it ends even if there is no memory to say why
             self._force_close(exc)
         return 0
 
@@ -231,8 +238,8 @@ cdef class Endpoint(Claimant):
         self.fail(exc, message)
 
     cdef int end(self, exc) except -1:
-        """Schedule connection_lost(). If there is no memory for that, it is not LOST, and can be ended again."""
-        self.state |= LOST                      # first: call_soon() may collect what aborts this
+        """Schedule connection_lost(). If there is no memory for it, the endpoint is not LOST and can be ended again."""
+        self.state |= LOST                      # first: call_soon() may collect garbage whose end aborts this
         try:
             self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
         except BaseException:
@@ -262,14 +269,14 @@ cdef class Endpoint(Claimant):
         else:
             release_socket(self.sock)
 
-    # --- what others may know ---------------------------------------------------------------------------
+    # --- what others may ask ----------------------------------------------------------------------------
 
     def get_protocol(self):
         """The protocol; None after connection_lost()."""
         return self.protocol
 
     def set_protocol(self, protocol):
-        """From now on this protocol is called."""
+        """Hand over to this protocol: it is called from now on."""
         self.send_cork()
         if self.state & SHORT:                  # the other protocol may have another pool
             stop_waiting(self, self.slab)
@@ -278,7 +285,7 @@ cdef class Endpoint(Claimant):
         self.forget_protocol()
 
     def get_extra_info(self, name, default=None):
-        """'socket', 'sockname', 'peername', or what came with the connection."""
+        """What is known as 'socket', 'sockname', 'peername' or by a name given at the opening; else `default`."""
         if name == "socket":
             self.send_cork()                    # before somebody else writes to it
         if self.extra is not None and name in self.extra:
@@ -296,7 +303,7 @@ cdef class Endpoint(Claimant):
         return value
 
     cdef object _remember_addresses(self):
-        """They can be asked for afterwards too. The peer's IP address is known from the beginning."""
+        """Keep the addresses, which can be asked for after the end too. A peer's IP address is kept from the start."""
         if self.family == AF_INET or self.family == AF_INET6:
             poolio_own_address(self.fd, &self.own)
         else:
@@ -304,7 +311,7 @@ cdef class Endpoint(Claimant):
                 self._keep(name, self.get_extra_info(name))
 
     cdef object _address(self, name):
-        """As socket.getsockname() and getpeername() say it; None if that is not known any more."""
+        """The address as socket.getsockname() or getpeername() returns it; None if it is not known."""
         if self.family != AF_INET and self.family != AF_INET6:
             return self._other_address(name)
         if name == "peername":
@@ -348,7 +355,7 @@ forbid_new(Endpoint)
 
 
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
-    """Fill in a new one; the caller fills in fd, family and peer, and sock if there is a socket object."""
+    """Fill in a new endpoint. The caller fills in fd, family and peer, and sock if there is a socket object."""
     endpoint.protocol = protocol
     endpoint.context = context
     endpoint.high_water = HIGH_WATER
@@ -358,16 +365,16 @@ cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object con
 
 
 cdef object make_known(Endpoint endpoint):
-    """To asyncio's own loop, which else would let somebody watch the same descriptor."""
+    """Tell asyncio's own loop of the endpoint, or the loop would let others watch the same descriptor."""
     if endpoint.reactor.transports is not None:
         endpoint.reactor.transports[endpoint.fd] = endpoint
 
 
 cdef int take_socket(Endpoint endpoint, sock) except -1:
-    """Use a socket object of somebody else's, which keeps its descriptor until release_socket(), also if it is closed.
+    """Use a socket object of another owner. It keeps its descriptor until release_socket(), even if it is closed.
 
-    Its number would be another file's otherwise, which the endpoint would read from and write to. What files made by
-    socket.makefile() do, whose count this is (uvloop does the same).
+    Otherwise the number could become another file's, and the endpoint would read from that file and write to it. The
+    count is the one that files made by socket.makefile() use (uvloop does the same).
     """
     endpoint.fd = sock.fileno()
     endpoint.sock = sock
@@ -378,7 +385,7 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
 
 
 cdef object release_socket(sock):
-    """Close it, in the sense of its owner: the descriptor goes when nobody else has a file on it."""
+    """Close a socket object as its owner would: the descriptor is closed when no other file uses it."""
     if isinstance(sock, socket.socket):
         sock._decref_socketios()
     sock.close()

@@ -1,5 +1,5 @@
-# Inbox: the batch of datagrams that one endpoint of a loop has just received. Received: what an endpoint has received
-# so far. See inbox.pyx.
+# Inbox: the batch of datagrams that one endpoint of a loop has just read. Received: what an endpoint has read so far,
+# and what it expects next. See inbox.pyx.
 
 from poolio.c.datagrams cimport POOLIO_BATCH, poolio_batch
 from poolio.memory.buffer cimport Buffer
@@ -7,20 +7,20 @@ from poolio.memory.pool cimport Pool
 from poolio.wire.readslab cimport ReadSlab
 
 cdef struct Received:
-    Py_ssize_t expected         # bytes of a datagram or train: as much room each of the next ones gets, a multiple of 8
-    int burst                   # as many at once: twice as many as came last, all that can when there were more
-    # counts since the beginning
+    Py_ssize_t expected         # bytes of room that each of the next datagrams or trains gets; a multiple of 8
+    int burst                   # messages that the next call asks for: twice as many as came last, or as many as it can
+    # counts since the opening
     long long datagrams
     long long bytes
     long long reads             # system calls that brought something
-    long long cut               # longer than what can be received at all
-    long long unplaced          # received when the pool was at its limit
-    long long dropped           # by the kernel, as far as it was asked or has told
-    unsigned int drops          # the kernel's own count when it was looked at last; 32 bits, so it can start again
+    long long cut               # lost: longer than what can be read, or a train without the note where to cut it
+    long long unplaced          # lost: read when the pool was at its limit
+    long long dropped           # dropped by the kernel, as far as it was asked or has told
+    unsigned int drops          # the kernel's own count at the last look; it has 32 bits and then starts again
 
 
 cdef struct Message:
-    Py_ssize_t start            # in the room, a multiple of 8; NOT_THERE: the next one of `spilled`
+    Py_ssize_t start            # offset in the room, a multiple of 8; NOT_THERE: it is the next one of `spilled`
     Py_ssize_t length
     Py_ssize_t train            # bytes of each datagram in it; 0: it is one datagram; -1: the kernel could not tell
 
@@ -31,22 +31,23 @@ cdef class Inbox:
     cdef char *overflow
     # of the batch in hand
     cdef int count
-    cdef int most               # as many could have come
-    cdef bint is_local          # from a unix socket: no notes, no trains
+    cdef int most               # messages that could have come
+    cdef bint is_local          # it is from a unix socket: without notes of the kernel, without trains
     cdef Message messages[POOLIO_BATCH]
-    cdef Py_ssize_t slot        # bytes of room for each
-    cdef Py_ssize_t share       # bytes more in the overflow
-    cdef Py_ssize_t end         # the messages lie in the room up to here
-    cdef Py_ssize_t extent      # the room was written to up to here
-    cdef list spilled           # copies of those that were longer than their slot, in order
+    cdef Py_ssize_t slot        # bytes of room for each message
+    cdef Py_ssize_t share       # bytes that each message has in the overflow besides
+    cdef Py_ssize_t end         # the packed messages lie in the room up to here
+    cdef Py_ssize_t extent      # the kernel has written to the room up to here
+    cdef list spilled           # copies of the messages that did not fit into their slot, in order; None for a lost one
     cdef list errors            # exceptions for error_received()
 
-    # How many messages came, or a negated errno. If there are any, call one of the others, which adds their datagrams
-    # to the list: (Buffer, address), or (bytes, address)
+    # Read a batch; returns how many messages came, or a negated errno. If any came, call one of the next two, which
+    # append their datagrams to the list: (Buffer, address), or (bytes, address)
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096
     cdef int take_buffers(self, list items, ReadSlab reader, char *room, Received *received) except -1
     cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1
 
+    # The exceptions since the last call
     cdef list take_errors(self)
 
     cdef int _pack(self, char *room, Received *received) except -1

@@ -1,18 +1,19 @@
-"""Owns a batch of datagrams between the kernel and the protocol: where each is received, packed, and made an object.
+"""Owns a batch of datagrams between the kernel and the protocol: where each is read to, packed, and made an object.
 
-Refuses to know sockets' options, protocols and sending (datagram). Called by the datagram transports of one loop, one
-after another: the batch in hand is theirs until its list is taken.
+Refuses to know sockets' options and protocols (datagram), and sending (outbox). Called by the datagram transports of
+one loop, one after another: a batch belongs to the transport that has read it until its datagrams are in a list.
 
     recvmmsg ──> slots in the tail of the read slab        [ a       ][ b       ][ c       ][ ...
                  packed: moved together, 8-byte aligned    [ a ][ b     ][ c ]
                  claimed, in one step                      each an allocation, and (Buffer, address) in the list
 
-A call for many must bring room for each beforehand, and a datagram or train can have 64 KiB. So a slot is as large as
-what has come lately, and behind it each message has a share of the overflow, which belongs to the loop and is given
-back to the system whenever it was needed. What spills is copied out; the next slots are larger.
+A call for many datagrams must bring room for each beforehand, and a datagram or train can have 64 KiB. So a slot is as
+large as what has come lately, and behind it each message has a share of the overflow. The overflow belongs to the loop;
+its memory is given back to the system after each batch that needed it. A message that spills into the overflow is
+copied out, and the next slots are larger.
 
-From the system call to the claim nothing runs that could use the same slab. A datagram that was cut, as unix sockets
-can send more than slot and share, is never shown.
+Between the system call and the claim nothing runs that could use the same slab. A unix socket can send more than a slot
+and a share hold: such a datagram was cut, and is never shown.
 """
 
 import errno
@@ -39,13 +40,13 @@ from poolio.wire.readslab cimport ReadSlab
 from poolio.errors import PoolExhausted
 
 cdef enum:
-    FEW = 4                     # as many at least: to prepare rooms for 32 takes 300 instructions more
-    LOCAL_BATCH = 4             # of unix sockets, whose datagrams can be longer: 512 KiB of overflow each
-    SMALLEST_SLOT = 64          # a cache line
-    DECAY = 8                   # slots shrink by an eighth of what was too much at a time
+    FEW = 4                     # messages that a call asks for at least: preparing for 32 takes 300 instructions more
+    LOCAL_BATCH = 4             # messages of a unix socket's batch: they can be longer, so each has 512 KiB of overflow
+    SMALLEST_SLOT = 64          # bytes: a cache line
+    DECAY = 8                   # after each batch slots shrink by an eighth of what was too much
     NOT_THERE = -1
 
-# id(reactor) -> Inbox. Every transport keeps both alive.
+# id(reactor) -> Inbox. Every datagram transport keeps both alive, so an id here is never that of a later object.
 cdef object _inboxes = WeakValueDictionary()
 
 
@@ -82,7 +83,7 @@ cdef class Inbox:
         return count
 
     cdef int _pack(self, char *room, Received *received) except -1:
-        """Move the messages together; what was longer than its slot goes elsewhere."""
+        """Move the messages together. A message that was longer than its slot is copied out (_spill)."""
         cdef Py_ssize_t length, largest = 0
         cdef Py_ssize_t end = 0
         cdef char *slot = room
@@ -128,7 +129,7 @@ cdef class Inbox:
         return 0
 
     cdef int take_buffers(self, list items, ReadSlab reader, char *room, Received *received) except -1:
-        """An allocation for each message, slices of it for the datagrams of a train."""
+        """Append (Buffer, address) of each datagram. A message is an allocation, a train's datagrams are its slices."""
         cdef Pool pool = reader.pool
         cdef Py_ssize_t before = len(items)
         cdef Message *message
@@ -160,7 +161,7 @@ cdef class Inbox:
                 else:
                     self._cut_up(items, buf, message, address)
         finally:
-            while made < there:                 # only if one of them could not be made
+            while made < there:                 # only if a Buffer could not be made
                 made += 1
                 leave_slab(pool, slab)
             self.spilled.clear()
@@ -169,7 +170,7 @@ cdef class Inbox:
         return 0
 
     cdef void _wipe_gaps(self, char *room) noexcept:
-        """Between the packed messages may lie bytes of a slot as it was, and no allocation wipes them at its end."""
+        """Wipe between the packed messages: old bytes of the slots may lie there, which no allocation wipes later."""
         cdef Message *message
         cdef int i
         for i in range(self.count):
@@ -185,7 +186,7 @@ cdef class Inbox:
         return 0
 
     cdef Buffer _placed(self, Pool pool, Message *message, Received *received):
-        """The next one of those that were longer than their slot; None if nobody gets it."""
+        """The Buffer of the next message that was longer than its slot; None if the message is lost."""
         cdef Buffer buf = None
         copy = self._next_spilled(message, received)
         if copy is not None:
@@ -209,7 +210,7 @@ cdef class Inbox:
         return copy
 
     cdef int take_bytes(self, list items, ReadSlab reader, char *room, Received *received) except -1:
-        """A copy of each datagram."""
+        """Append (bytes, address) of each datagram, which is copied."""
         cdef Py_ssize_t before = len(items)
         cdef Message *message
         cdef const char *data
@@ -243,7 +244,7 @@ cdef class Inbox:
         return 0
 
     cdef object _sender(self, int i):
-        """Its address as the socket module writes it: None for a unix socket without a path."""
+        """The address of message i's sender, as the socket module writes it; None for a unix socket without a path."""
         cdef poolio_address address
         cdef const char *path
         cdef Py_ssize_t length
@@ -260,7 +261,7 @@ cdef class Inbox:
 
 
 cdef void see_drops(Received *received, unsigned int drops) noexcept:
-    """Count what came since; a count that is older than the one that was seen last says nothing new."""
+    """Add the drops since the last look. A count that is older than the one seen last is ignored."""
     cdef int more = <int>(drops - received.drops)
     if more > 0:
         received.dropped += more

@@ -1,11 +1,11 @@
 """Owns the listening side: accepts what waits, in compiled batches, and gives each connection its protocol.
 
-Refuses to know TLS (the factory it is given wraps the protocol) and how a server binds (asyncio's own code, net).
-Called by the reactor when the listening socket is readable.
+Refuses to know TLS (the factory that it is given wraps the protocol) and how a server binds (asyncio's own code does,
+for the loops floor, which makes and stops the listeners). Called by the reactor when the listening socket is readable.
 
-A connection is begun at once: factory, transport and connection_made() in a context of its own, copied from the one
-that was current when serving began. When the system is short of descriptors or memory, accepting stops for a second,
-as in asyncio, and the loop's exception handler is told.
+A connection begins at once: its transport is made, then factory() and connection_made() are called, in a context of its
+own, copied from the one that was current when serving began. When the system is short of descriptors or memory,
+accepting stops for a second, as in asyncio, and the loop's exception handler is told.
 """
 
 import os
@@ -22,7 +22,7 @@ from poolio.wire.stream cimport StreamTransport, attach, new_transport
 from poolio.memory.methods import forbid_new
 
 cdef enum:
-    ACCEPTS = 64            # of one pass, so that a burst of connections leaves room for those that are served
+    ACCEPTS = 64            # connections accepted in one pass, so that a burst leaves time for those that are served
 
 BOUNDS = {"ACCEPTS": ACCEPTS}
 
@@ -36,7 +36,7 @@ cdef class Listener(Source):
     cdef object factory
     cdef object server
     cdef object context
-    cdef object retry          # the timer after which accepting goes on; None while it does
+    cdef object retry          # the timer after which accepting goes on; None while it goes on
     cdef int family
 
     def __init__(self, Reactor reactor, sock, factory, server, context=None):
@@ -66,7 +66,7 @@ cdef class Listener(Source):
         cdef poolio_address peer
         cdef int fd, _
         for _ in range(ACCEPTS):
-            if self.interest == 0:       # a callback has stopped us
+            if self.interest == 0:       # a callback has called stop()
                 break
             fd = poolio_accept(self.fd, &peer)
             if fd >= 0:

@@ -5,18 +5,18 @@ from poolio.wire.endpoint cimport Endpoint
 
 
 cdef class Outbox(Endpoint):
-    cdef bint is_udp               # it knows trains
-    cdef bint is_connected         # the kernel knows where to
-    cdef object remote             # where to, if that was fixed when it was opened; None: wherever sendto() says
+    cdef bint is_udp               # it is a UDP socket, which can send and read trains
+    cdef bint is_connected         # the socket has a peer: the kernel knows where to send
+    cdef object remote             # the only address to send to, fixed at the opening; None: sendto() gives one
     cdef object queue              # a deque of (Buffer or bytes, train, address); empty unless BLOCKED
-    cdef Py_ssize_t queued         # bytes in it, and DATAGRAM_HEADER for each datagram
-    cdef object retry              # the timer while the transport RESTS
-    cdef long long sent            # datagrams
+    cdef Py_ssize_t queued         # bytes in the queue, and DATAGRAM_HEADER for each datagram
+    cdef object retry              # the timer while the transport RESTS; None otherwise
+    cdef long long sent            # datagrams that the kernel has taken, and their bytes
     cdef long long sent_bytes
 
-    # The kernel has room again
+    # Send from the queue: the kernel can take more again
     cdef int send_queued(self) except -1
-    # Tell the protocol of an error that ends nothing
+    # Tell the protocol of an error that does not end the endpoint
     cdef int tell_error(self, int number) except -1
 
     cdef tuple _checked(self, item)

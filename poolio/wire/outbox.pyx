@@ -1,13 +1,13 @@
 """Owns the half of a datagram endpoint that sends: at once, in batches, in trains; and what the kernel has refused.
 
-Refuses to know receiving and protocols' callbacks (datagram) and what all transports have in common (endpoint).
-Called by protocols, and by the reactor when the socket can take more.
+Refuses to know how datagrams are read and delivered (datagram) and what all transports have in common (endpoint).
+Called by protocols, and by datagram when the socket can take more.
 
     sendto() -> the kernel, at once -> what it refuses is queued and waits for EPOLLOUT, against the water marks
 
-A datagram is sent at once, also in a callback: gathering the answers to a batch into one sendmmsg saves 1 to 4 % of
-an answer's price (measured in C), a queue costs more. A caller that has many to send says so: sendmany(),
-send_segmented(). Errors of single datagrams go to error_received(), and the others are sent.
+A datagram is sent at once, also in a callback: one sendmmsg for all answers to a batch would save 1 to 4 % of an
+answer's price (measured in C), and the queue for it costs more. A caller that has many to send says so: sendmany(),
+send_segmented(). An error of a single datagram goes to error_received(), and the others are sent.
 """
 
 import os
@@ -47,17 +47,18 @@ cdef class Outbox(Endpoint):
         self.queue = deque()
 
     def sendto(self, data, addr=None):
-        """Send one datagram, at once: a Buffer or bytes-like object of 0 to 65,507 bytes, what it holds now.
+        """Send one datagram at once: what a Buffer or bytes-like object of 0 to 65,507 bytes holds now.
 
-        `addr` as the socket module writes it; None where the remote address was fixed when the endpoint was opened. A
-        Buffer's allocation is frozen from here on, and you may release it at once. What the kernel refuses for now is
-        queued; above high water the protocol's pause_writing() is called. Other errors go to error_received().
+        `addr` is written as for the socket module; it may be None if the remote address was fixed when the endpoint was
+        opened. A Buffer's allocation is frozen from here on, and you may release the Buffer at once. What the kernel
+        refuses for now is queued; above high water the protocol's pause_writing() is called. Other errors go to
+        error_received().
         """
         cdef const poolio_address *to
         cdef Buffer buf
         cdef Py_ssize_t taken
         if type(data) is Buffer and self.remote is None and not self.state & (LOST | BLOCKED):
-            buf = <Buffer>data              # mostly: the answer to somebody who has just written
+            buf = <Buffer>data              # the usual case: an answer to a recent sender
             to = known_address(addr, self.family)
             if to != NULL and buf.allocation != NULL:
                 try_freeze(buf)
@@ -79,17 +80,18 @@ cdef class Outbox(Endpoint):
     def send_segmented(self, data, Py_ssize_t size, addr=None):
         """Send datagrams of `size` bytes, 1 to 65,507, cut from `data`; the last one may be shorter.
 
-        Up to 64 of them in one system call (UDP_SEGMENT); one by one where the kernel can't do that. Else as sendto().
+        Up to 64 of them go in one system call (UDP_SEGMENT), or one by one where the kernel can't do that. Everything
+        else is as for sendto().
         """
         if not 1 <= size <= POOLIO_LONGEST:
             raise ValueError(f"a datagram has 1 to {POOLIO_LONGEST} bytes, not {size}")
         self._send_data(data, size, addr)
 
     def sendmany(self, batch):
-        """Send many datagrams: an iterable of (data, addr), each as by sendto(), in few system calls (sendmmsg).
+        """Send many datagrams: an iterable of (data, addr), each as for sendto(), in few system calls (sendmmsg).
 
-        Nothing is sent if one of them can't be: TypeError, ValueError, BufferReleased. Later errors, of a single
-        datagram, go to error_received(), and the others are sent.
+        If one of them can't be sent, none is: TypeError, ValueError or BufferReleased. Later errors of a single
+        datagram go to error_received(), and the others are sent.
         """
         cdef list items = [self._checked(item) for item in batch]
         cdef Py_ssize_t i = 0
@@ -97,7 +99,7 @@ cdef class Outbox(Endpoint):
             i += self._send_some(items, i)
 
     cdef tuple _checked(self, item):
-        """A pair for sendmany(): (Buffer or bytes, address); None for the address if the kernel knows."""
+        """Check an item of sendmany(). Returns (Buffer or bytes, address); no address (None) if the kernel knows it."""
         cdef poolio_address address
         if not isinstance(item, tuple) or len(item) != 2:
             raise TypeError(f"sendmany() takes pairs (data, addr), not {item!r}")
@@ -115,7 +117,7 @@ cdef class Outbox(Endpoint):
         return data, addr
 
     cdef object _where(self, addr):
-        """The address to send to; None: the kernel knows. ValueError if it can't be reached through this endpoint."""
+        """The address to send to; None if the kernel knows it. ValueError if this endpoint does not send there."""
         if self.remote is None:
             if addr is None:
                 raise ValueError("this endpoint has no remote address: sendto() needs one")
@@ -125,7 +127,7 @@ cdef class Outbox(Endpoint):
         return None if self.is_connected else self.remote
 
     cdef int _check_writable(self) except -1:
-        """Is anything sent any more? Counts what is not."""
+        """True if it still sends. Otherwise the write is counted as lost."""
         if not self.state & LOST:
             return True
         if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -142,7 +144,7 @@ cdef class Outbox(Endpoint):
             buf = <Buffer>data
             ensure_alive(buf)
             try_freeze(buf)
-            if train > 0:                       # error_received() may release the caller's, and the train goes on
+            if train > 0:                       # error_received() may release the caller's Buffer during the train
                 buf = slice_of(buf, 0, buf.length)
             return self._send_bytes(buf, buf.data, buf.length, train, addr)
         if PyBytes_CheckExact(data):
@@ -155,7 +157,7 @@ cdef class Outbox(Endpoint):
             PyBuffer_Release(&view)
 
     cdef int _send_bytes(self, owner, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except -1:
-        """Send or queue. LIFETIME of data: the caller's, or the owner's: a Buffer or bytes."""
+        """Send or queue. LIFETIME of data: that of `owner`, a Buffer or bytes; if it is None, until this returns."""
         cdef Py_ssize_t taken, size
         cdef Py_ssize_t end = length
         if not self._check_writable():
@@ -169,7 +171,7 @@ cdef class Outbox(Endpoint):
             size = min(size, end)
             taken = -EAGAIN if self.state & BLOCKED else self._try(data, size, train, addr)
             if taken < size:
-                if taken >= 0:                  # of a train that had to be sent in pieces
+                if taken >= 0:                  # a part of a train that had to be sent in pieces
                     self._keep(owner, data + taken, size - taken, train, addr)
                 elif taken == -EAGAIN:
                     self._keep(owner, data, size, train, addr)
@@ -181,7 +183,10 @@ cdef class Outbox(Endpoint):
                 return 0
 
     cdef Py_ssize_t _try(self, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except? -4096:
-        """How many bytes the kernel has taken, all but of a train that it does not take as such; or a negated errno."""
+        """Send. Returns how many bytes the kernel has taken, or a negated errno.
+
+        They are all, unless a train had to be sent in pieces: then they may be its first ones.
+        """
         cdef poolio_address address
         cdef poolio_address *to = NULL
         cdef Py_ssize_t result
@@ -206,7 +211,7 @@ cdef class Outbox(Endpoint):
         return result
 
     cdef Py_ssize_t _try_in_pieces(self, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except? -4096:
-        """The datagrams of a train one by one: how many bytes of it are dealt with."""
+        """Send the datagrams of a train one by one. Returns how many bytes of it are dealt with, or -EAGAIN if none."""
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t size, result
         while done < length and not self.state & LOST:
@@ -220,7 +225,7 @@ cdef class Outbox(Endpoint):
         return length
 
     cdef Py_ssize_t _try_named(self, const char *data, Py_ssize_t length, addr) except? -4096:
-        """To an address that only the socket module can read."""
+        """Send to an address that only the socket module understands, as a host name or a path."""
         check_address(addr, self.family)
         try:
             self.sock.sendto(poolio_new_bytes(data, length), addr)
@@ -234,7 +239,7 @@ cdef class Outbox(Endpoint):
         return length
 
     cdef int _send_some(self, list items, Py_ssize_t start) except -1:
-        """Send up to POOLIO_BATCH of them, at least one. Returns how many are dealt with."""
+        """Send up to POOLIO_BATCH of the items, at least one. Returns how many are dealt with."""
         cdef poolio_address addresses[POOLIO_BATCH]
         cdef poolio_letter letters[POOLIO_BATCH]
         cdef Py_ssize_t known = 0
@@ -242,7 +247,7 @@ cdef class Outbox(Endpoint):
         cdef Py_ssize_t count = min(<Py_ssize_t>POOLIO_BATCH, len(items) - start)
         cdef Buffer buf
         cdef int result, i
-        while known < count:                    # first what may run other people's code
+        while known < count:                    # first all that may run other people's code
             addr = (<tuple>items[start + known])[1]
             letters[known].address = NULL
             if addr is not None:
@@ -254,7 +259,7 @@ cdef class Outbox(Endpoint):
             data = (<tuple>items[start + ready])[0]
             if type(data) is Buffer:
                 buf = <Buffer>data
-                if buf.allocation == NULL:      # by error_received(), just now
+                if buf.allocation == NULL:      # error_received() has just released it
                     break
                 try_freeze(buf)
                 letters[ready].data = buf.data
@@ -268,11 +273,11 @@ cdef class Outbox(Endpoint):
             self._send_data(data, 0, addr)
             return 1
         result = poolio_send_many(self.fd, letters, <int>ready)
-        if result == -EAGAIN:                   # it is queued, if it still is so, and the others behind it
+        if result == -EAGAIN:                   # the first one is queued if that is still so, the others behind it
             data, addr = items[start]
             self._send_data(data, 0, addr)
             return 1
-        if result < 0:                          # the first one's: the others get another try
+        if result < 0:                          # it is the first one's error: the others get another try
             self.tell_error(-result)
             return 1
         self.sent += result
@@ -297,7 +302,7 @@ cdef class Outbox(Endpoint):
         return size
 
     cdef int _keep(self, owner, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except -1:
-        """Queue it, with a hold of its own."""
+        """Queue it: a Buffer as a slice with its own hold, whole `bytes` by reference, anything else as a copy."""
         cdef Buffer buf
         if type(owner) is Buffer and try_freeze(<Buffer>owner):
             buf = <Buffer>owner
@@ -316,7 +321,7 @@ cdef class Outbox(Endpoint):
         return self.pause_protocol()
 
     cdef int send_queued(self) except -1:
-        """The kernel has room again, as it says."""
+        """Send from the queue, as the kernel says that it can take more."""
         cdef Py_ssize_t result, length, train
         cdef const char *data
         cdef bint is_stuck = True
@@ -330,7 +335,7 @@ cdef class Outbox(Endpoint):
                 result = self._try(data, length, train, addr)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except Exception as exc:            # an address that is none
+            except Exception as exc:            # for example, the address is not valid
                 self._report("Fatal write error on datagram transport", exc)
                 result = length
             if result == -EAGAIN or not self.queue:
@@ -344,7 +349,7 @@ cdef class Outbox(Endpoint):
                 break
             if result < 0:
                 self.tell_error(<int>-result)
-        if self.state & LOST:                   # a callback has aborted
+        if self.state & LOST:                   # a callback has aborted the endpoint
             return 0
         if self.queue:
             if is_stuck:
@@ -353,13 +358,13 @@ cdef class Outbox(Endpoint):
         if self.state & BLOCKED:
             self.state &= ~<unsigned int>BLOCKED
             self.update_interest()
-            self.resume_protocol()              # it may send
+            self.resume_protocol()              # the protocol may send in it
             if self.state & (CLOSING | LOST | BLOCKED) == CLOSING:
                 self.end(None)
         return 0
 
     cdef int _rest(self) except -1:
-        """epoll says that there is room, but the peer's queue is full: a unix socket that is not connected."""
+        """Try again on a timer: epoll calls a unix socket without a peer ready even if the receiver's queue is full."""
         if self.retry is None:
             self.retry = self.reactor.loop.call_later(RETRY_SECONDS, self._try_again, context=self.context)
             self.state |= RESTS
@@ -389,13 +394,13 @@ forbid_new(Outbox)
 
 
 cdef Py_ssize_t _queue_size(Py_ssize_t length, Py_ssize_t train) noexcept:
-    """What a datagram, or a train of them, counts in the queue."""
+    """Bytes that a datagram, or a train of them, counts in the queue."""
     cdef Py_ssize_t datagrams = 1 if train == 0 else (length + train - 1) // train
     return length + datagrams * DATAGRAM_HEADER
 
 
 cdef bytes _snapshot(data):
-    """What a bytes-like object holds now."""
+    """A copy of what a bytes-like object holds now."""
     cdef Py_buffer view
     _check_bytes_like(data)
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

@@ -13,16 +13,17 @@ cdef class Source:
     cdef int fd
     cdef unsigned int interest
     cdef unsigned int ticket       # of this registration; events that carry another one are stale
-    cdef bint only_notes           # on_ready() only notes that it is ready: somebody else will act
-    # while it has something to do at the end of the callback that is running now
+    cdef bint only_notes           # its on_ready() only notes the events and runs no callback
+    # while the source is to act at the end of the running callback
     cdef bint is_dirty
     cdef Source next_dirty
 
-    # Called by the reactor: these events of its interest, or an error, have happened
+    # The reactor calls this when these events of its interest, or an error, have happened
     cdef int on_ready(self, unsigned int events) except -1
-    # Called after a callback of another source in which it was marked dirty
+    # The reactor calls this at the end of a callback in which the source was marked dirty; and when the source's own
+    # callback forks or runs a loop
     cdef int on_callback_end(self) except -1
-    # Called with what on_ready() has raised, but for KeyboardInterrupt and SystemExit, which end the pass
+    # The reactor calls this with what one of them has raised; but KeyboardInterrupt and SystemExit end the pass
     cdef int on_failure(self, exc) except -1
 
 
@@ -30,15 +31,16 @@ cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
-    cdef object transports         # asyncio's own loops keep a weak mapping, descriptor -> transport; else None
-    cdef PyObject *first_claimant  # of the list of all that may hold memory; see shortage
+    cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
+    cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
     cdef int epoll_fd              # -1: closed
-    cdef public object tls_room    # what its TLS connections receive into, one after another; None before the first
-    cdef list sources              # by descriptor; None where there is none. They are kept alive by this
+    cdef public object tls_room    # what its TLS connections are read into, one after another; None before the first
+    cdef list sources              # descriptor -> the registered source, kept alive by this; None: there is none
     cdef unsigned int last_ticket
-    cdef bint is_inherited         # this is the child of a fork: what is registered is the parent's
-    # while a callback runs: whose it is. It looks after itself; other sources that have to do something are dirty
-    cdef PyObject *current         # borrowed; NULL: none runs
+    cdef bint is_inherited         # this process is the child of a fork: sources from before it are the parent's
+    # The source whose callback is running. It sends its own writes when the callback ends; other sources that have
+    # something to do then are listed in `dirty`
+    cdef PyObject *current         # borrowed; NULL: no callback is running
     cdef Source dirty
     # what look() has found and handle_seen() has not handled yet
     cdef poolio_event seen[BATCH]
@@ -59,7 +61,7 @@ cdef class Reactor:
 
 
 cdef inline void mark_dirty(Reactor reactor, Source source) noexcept:
-    """Let a source act when the callback that is running ends. It is called once, however often it was marked."""
+    """Let a source act when the running callback ends. It is called once then, however often it was marked."""
     if not source.is_dirty:
         source.is_dirty = True
         source.next_dirty = reactor.dirty

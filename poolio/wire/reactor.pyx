@@ -1,24 +1,24 @@
 """Owns the epoll instance of a loop: which descriptors are waited for, and one compiled pass over those that are ready.
 
-Refuses to know what a source does when it is ready (transports, listeners) and who waits (the selector of
-poolio.EventLoop, or any loop's add_reader).
+Refuses to know what a source does when it is ready (transports, listeners) and what waits for it (the selector of
+poolio.EventLoop, or any loop's add_reader). Called by either of these, and by sources: set_interest(), mark_dirty().
 
-One epoll_wait answers for all connections. On a loop that is not poolio's, the loop watches one descriptor: the epoll
-instance itself, which is readable while any of its sources is.
+One epoll_wait answers for all connections. A loop that is not poolio's watches one descriptor: the epoll instance
+itself, which is readable while any of its sources is ready.
 
     loop ── add_reader(epoll_fd) ──> on_readable() ──> handle_ready() ──> source.on_ready(events) ──> callback
                                                                       └─> dirty sources: on_callback_end()
 
-Safe while callbacks close, pause or replace any connection of the batch: an event carries the ticket of its
-registration, and is dropped if the source at that descriptor has another one by now, also if the number was used again.
-Level-triggered: what a pass does not read is reported again, so one read for each source and pass is a fair budget.
-A source without interest is taken out of epoll, or an error on it would be reported for ever.
+Callbacks may close, pause or replace any connection of the batch: an event carries the ticket of its registration, and
+is dropped if the source at that descriptor has another ticket by now, as when the number was used again. epoll is
+level-triggered: what a pass does not read is reported again, so a source may read a little in each pass, and be fair to
+the others. A source without interest is taken out of epoll, or an error on it would be reported for ever.
 
-A callback's writes wait for its end. The source whose callback it is knows that itself; others that it has written to
-are dirty, and are told.
+What a callback writes is sent when it ends. The source whose callback it is sends its own writes; the others that it
+has written to are dirty, and on_callback_end() lets them send theirs.
 
-A fork sends what is waiting for the callback's end. The child has a new, empty epoll instance: it never touches the
-parent's registrations.
+When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has a new, empty epoll
+instance: it never touches the parent's registrations.
 """
 
 import os
@@ -37,11 +37,11 @@ from poolio.c.net cimport (
 from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
 
 cdef enum:
-    # On a loop that is not ours, passes for each time that it finds us readable. A turn of asyncio's own loop costs
-    # 10,000 to 20,000 instructions, which more passes share; other callbacks of the loop wait for as many.
+    # Passes for each call by a loop that is not poolio's. A turn of asyncio's own loop costs 10,000 to 20,000
+    # instructions, which several passes share; other callbacks of the loop wait for that many passes.
     ROUNDS = 4
 
-HAS_EPOLL = bool(POOLIO_HAS_EPOLL)      # else no Reactor can be made
+HAS_EPOLL = bool(POOLIO_HAS_EPOLL)      # False: no Reactor can be made
 
 # id(loop) -> Reactor. A Reactor keeps its loop alive, so an id here is never that of a later object.
 cdef object _reactors = WeakValueDictionary()
@@ -86,7 +86,7 @@ cdef class Reactor:
         return self.epoll_fd
 
     cdef object close(self):
-        """Wait for nothing any more. Sources stay as they are, but are not told of anything."""
+        """Wait for nothing any more. The sources stay as they are, but no event reaches them."""
         if self.epoll_fd >= 0:
             for source in self.sources:
                 if source is not None:
@@ -97,15 +97,15 @@ cdef class Reactor:
             self.epoll_fd = -1
 
     cdef int set_interest(self, Source source, unsigned int events) except -1:
-        """Wait for these events of the source; 0 takes it out. The reactor keeps it alive meanwhile."""
+        """Wait for these events of the source, and keep it alive meanwhile; 0 takes it out. OSError if epoll fails."""
         cdef int result
         cdef list sources = self.sources
         if source.interest != 0 and sources[source.fd] is not source:
-            source.interest = 0      # its descriptor was closed behind our back, and is another source's by now
+            source.interest = 0      # others have closed its descriptor, which is another source's by now
         if source.interest == events or self.epoll_fd < 0:
             return 0
         if source.interest == 0:
-            while len(sources) <= source.fd:    # before the system knows it: there may be no memory
+            while len(sources) <= source.fd:    # before epoll knows the source, as there may be no memory for this
                 sources.append(None)
             self.last_ticket += 1
             source.ticket = self.last_ticket
@@ -120,8 +120,11 @@ cdef class Reactor:
         return 0
 
     cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept:
-        """Tell the kernel; a negated errno if it refuses. A number that it has forgotten was closed, and is another file's
-        by now: that file is waited for instead."""
+        """Tell epoll; returns a negated errno if it refuses.
+
+        A descriptor that epoll has forgotten was closed, and its number is another file's by now: epoll waits for that
+        file instead.
+        """
         cdef uint64_t data = (<uint64_t>source.ticket << 32) | <unsigned int>source.fd
         cdef int result = poolio_epoll_set(self.epoll_fd, source.fd, before, after, data)
         if result == -ENOENT and before != 0 and after != 0:
@@ -129,14 +132,14 @@ cdef class Reactor:
         return result
 
     cdef int renew(self, Source source) except -1:
-        """Wait for the same events as before, also if the number was closed and opened again behind our back."""
+        """Wait for the same events as before, even if others have closed the descriptor and opened it again."""
         cdef int result = 0 if source.interest == 0 else self._register(source, source.interest, source.interest)
         if result < 0:
             raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         return 0
 
     cdef int end_callback(self) except -1:
-        """Tell the sources that the callback has marked."""
+        """Call on_callback_end() of the sources that the callback has marked dirty."""
         cdef Source source
         while self.dirty is not None:
             source = self.dirty
@@ -152,7 +155,7 @@ cdef class Reactor:
         return 0
 
     cdef int handle_ready(self, int milliseconds) except -1:
-        """One pass: wait, then let each ready source act. Returns how many events there were."""
+        """Make one pass: wait, then let each ready source act. Returns how many events there were."""
         cdef poolio_event events[BATCH]
         cdef int count
         if self.current != NULL:                # a callback runs a loop of its own
@@ -165,7 +168,7 @@ cdef class Reactor:
         return self._handle(events, self._waited(count))
 
     cdef int look(self) except -1:
-        """What is ready now, for handle_seen(); how many events. Sources that only note it do so at once."""
+        """Keep what is ready for handle_seen(); returns how many events. Sources that only note events do so now."""
         cdef int count, i
         cdef Source source
         if self.current != NULL:
@@ -182,7 +185,7 @@ cdef class Reactor:
         return self.seen_count
 
     cdef Source _source_of(self, poolio_event *event):
-        """None: it has gone since, or is another one's registration."""
+        """The source of an event; None if it has gone since, or if its descriptor is another source's by now."""
         cdef uint64_t data = poolio_event_data(event)
         cdef Py_ssize_t fd = <unsigned int>data
         cdef Source source = self.sources[fd] if fd < len(self.sources) else None
@@ -209,7 +212,7 @@ cdef class Reactor:
         cdef unsigned int ready
         cdef int i = 0
         cdef Source source
-        while i < count:             # again after each source that failed
+        while i < count:             # starts again after each source that failed
             try:
                 while i < count:
                     data = poolio_event_data(&events[i])
@@ -222,7 +225,7 @@ cdef class Reactor:
                             self.current = <PyObject *>source
                             source.on_ready(ready)
                             if self.dirty is not None:
-                                self.current = NULL     # its own writes are sent: more of them leave at once
+                                self.current = NULL     # it has sent its writes: what it writes now is sent at once
                                 self.end_callback()
             except (SystemExit, KeyboardInterrupt):
                 mark_dirty(self, source)
@@ -235,11 +238,11 @@ cdef class Reactor:
         return count
 
     def source_at(self, fd):
-        """What is registered for this descriptor; None if nothing is."""
+        """The source that is registered for this descriptor; None if there is none."""
         return self.sources[fd] if 0 <= fd < len(self.sources) else None
 
     def on_readable(self):
-        """For a loop that is not ours: some source is ready."""
+        """Called by a loop that is not poolio's when some source is ready."""
         cdef int _
         for _ in range(ROUNDS):
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
@@ -254,7 +257,7 @@ cdef class Reactor:
         return self.end_callback()
 
     def _before_fork(self):
-        """What the callback that forks has written leaves once, not from both processes."""
+        """Send what the callback that forks has written, or both processes would send it."""
         cdef PyObject *current = self.current
         self.interrupt_callback()
         self.current = current
@@ -282,7 +285,7 @@ cdef int _new_epoll() except -1:
 
 
 cpdef Reactor reactor_of(object loop):
-    """The reactor of this loop: its selector's, or one that the loop watches from now on."""
+    """The reactor of this loop: its selector's, or another that the loop watches, made if there is none."""
     cdef Reactor reactor
     existing = _reactors.get(id(loop))
     if existing is not None:
@@ -295,7 +298,7 @@ cpdef Reactor reactor_of(object loop):
 
 
 cdef object adopt(Reactor reactor, object loop):
-    """Make a reactor, which the loop itself drives, the one of that loop."""
+    """Make this the reactor of a loop that drives it itself."""
     reactor.loop = loop
     _reactors[id(loop)] = reactor
 

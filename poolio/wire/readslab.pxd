@@ -1,5 +1,5 @@
-# ReadSlab: the slab that one loop receives into. Reservation: room given to a transport, not yet filled. See
-# readslab.pyx.
+# ReadSlab: the slab of a pool that one loop reads into. Reservation: room that a transport has asked for and not yet
+# filled. See readslab.pyx.
 
 from poolio.c.guard cimport POISONS
 from poolio.memory.buffer cimport Buffer
@@ -8,7 +8,7 @@ from poolio.memory.slab cimport Slab, SlabStore
 
 
 cdef class Reservation:
-    # the room; data is NULL once filled or ended, length stays, as views that are alive point to it.
+    # the room: data is NULL once it is filled or given up; length stays, as views that are alive point to it.
     # LIFETIME of data: while `slab` is held
     cdef char *data
     cdef Py_ssize_t length
@@ -24,14 +24,14 @@ cdef class ReadSlab:
     cdef Pool pool
     cdef object loop
     cdef Slab *slab
-    cdef Reservation latest        # the last one handed out, to be used again when nobody else holds it
-    cdef object timer              # of the loop, until the next trimming; None: nothing to trim
+    cdef Reservation latest        # the last reservation; it is used again when nothing else holds it
+    cdef object timer              # the loop's timer for the next trimming; None: there is nothing to trim
     cdef object refusal            # the MemoryError of the last make_room() that failed; None: none did
-    cdef object shortage           # the claimants that wait for memory; None: none waits. See shortage
+    cdef object shortage           # the Shortage with the claimants that wait for memory; None: none waits
 
-    # --- for a caller that receives at once: no Python runs between room_in() and take(), claim() or leave()
+    # --- for a caller that reads at once: no Python code runs between room_in() and take(), claim() or leave()
     cdef Buffer take(self, Py_ssize_t size)
-    # take() in two steps, for many allocations at once; look_after_timer() when they are made
+    # take() in two steps, for many allocations at once: claim(), and look_after_timer() when they are made
     cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept
     cdef object look_after_timer(self)
     cdef void leave(self) noexcept
@@ -47,8 +47,9 @@ cdef class ReadSlab:
 
 
 cdef inline char *room_in(ReadSlab reader, Py_ssize_t *length) except? NULL:
-    """What `reserve()` gives, to be filled and taken before anybody else runs: no object, no hold. NULL: no memory now.
+    """The same room that `reserve()` gives, but without an object and without a hold. NULL if there is no memory now.
 
+    The caller fills and takes it before any other code runs.
     LIFETIME: until the next call of any method of the ReadSlab. A sanitized build opens it in make_room() alone.
     """
     if POISONS or reader.latest is not None or not has_room(reader):

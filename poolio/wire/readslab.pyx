@@ -1,26 +1,28 @@
-"""Owns the slab that a loop's connections receive into, and the reservations on its tail.
+"""Owns the slab that a loop's connections are read into, and the reservations on its tail.
 
-Refuses to know sockets and protocols, and what happens when the pool has no memory (shortage). Called by transports,
-which receive at once, and by poolio.Protocol on a loop's own transports: reserve() when the transport asks where to put
-data, commit() when it says how much came. There is one ReadSlab for each pair of pool and loop; it lives as long as a
-protocol or transport that uses it, or its timer.
+Refuses to know sockets and protocols, and what happens when the pool has no memory (shortage). Called by poolio's own
+transports, which read at once, by shortage, and by poolio.Protocol on a loop's own transports: reserve() when the
+transport asks where to put data, commit() when it says how much came. There is one ReadSlab for each pair of pool and
+loop; it lives as long as a protocol or transport that uses it, or its timer.
 
     0                        top                                            capacity
-    ├─ received, held ───────┼── the tail: a reservation, or nobody's ──────────┤
+    ├─ read, held ───────────┼── the tail: a reservation, or nobody's ──────────┤
                              ├─ Buffer of n bytes ─┼─ room for the next one ────┤   after commit(n) or take(n)
 
-A reservation can stay open: TLS ends every drain by asking for room that it does not fill. So it holds its
-slab (no carving into it, no going back to 0) until one of these ends it: commit(); another reserve() on the
-same loop that finds no view of it alive; the last reference to it dropped. A view may outlive commit() (uvloop
-keeps its own until buffer_updated() has returned); the slab is held for it, but the received Buffer is not
-affected. If a view is alive when the loop asks again, the room stays with its holder and the loop goes on in
-another slab: nobody sees another connection's bytes through an old view.
+A reservation can stay open: TLS ends every drain by asking for room that it does not fill. So a reservation holds its
+slab (nothing else is carved from the tail, and the slab does not begin again at 0) until one of these ends it:
+commit(); another reserve() or make_room() on the same loop that finds no view of it alive; the end of the last
+reference to it. A view may outlive commit() (uvloop keeps its own until buffer_updated() has returned): the slab is
+held for the view, and the Buffer that was made is not affected. If a view is alive when the loop asks again, the room
+stays with the view's owner and the loop goes on in another slab, so nobody sees another connection's bytes through an
+old view.
 
-Zeroing: a transport is trusted to report what it wrote. With on_alloc room is zeroed where earlier data stood, so
-what that costs is the bytes received, not the slab. With on_release room that was given up unfilled is wiped.
+Zeroing: a transport is trusted to report what it wrote. With on_alloc, a reservation's room is zeroed where earlier
+data stood, so this costs as much as the bytes that came, not as the slab. With on_release, room that was given up
+unfilled is wiped.
 
-Idle memory: reading into a pool that has more than this slab starts a timer of the loop, which trims the pool every
-IDLE_SECONDS for as long as slabs lie on its free lists, and keeps the ReadSlab meanwhile.
+Idle memory: reading into a pool that has more than this slab starts a timer of the loop. It trims the pool every
+IDLE_SECONDS for as long as slabs lie on the pool's free lists, and keeps the ReadSlab alive meanwhile.
 """
 
 from weakref import WeakValueDictionary
@@ -48,7 +50,7 @@ cdef object _read_slabs = WeakValueDictionary()
 @cython.no_gc
 @cython.freelist(8)
 cdef class Reservation:
-    """Writable room for received data, as a bytes-like object: len(), slices are memoryviews, slice assignment."""
+    """Writable room for the next read: a bytes-like object with len(), slices (memoryviews) and slice assignment."""
 
     def __init__(self):
         raise TypeError("a Reservation is made by a protocol's get_buffer()")
@@ -119,23 +121,23 @@ cdef class ReadSlab:
         room.data = hold_tail(self.pool, self.slab, &room.length)
         room.is_open = True
         if self.timer is None and self.pool.slab_count > 1:
-            self._trim_later()                    # other people's code: the slab is held by now
+            self._trim_later()                    # this runs other people's code: the slab is held by now
         return room
 
     cdef bint make_room(self) except -1:
-        """Is there room for a read? False: the pool is at its limit."""
+        """Make room for a read. False if there is no memory for it now: `refusal` says why."""
         if self.latest is not None and (self.latest.is_open or self.latest.exports > 0):
             self._give_up_latest()
         try:
             self._need_slab()
-        except MemoryError as exc:              # PoolExhausted is one
+        except MemoryError as exc:              # PoolExhausted is a MemoryError
             self.refusal = exc
             return False
         open_tail(self.slab)
         return True
 
     cdef Buffer take(self, Py_ssize_t size):
-        """The Buffer of the first `size` bytes of the room: 1 to its length."""
+        """Make the Buffer of the first `size` bytes of the room: 1 to the room's length."""
         cdef Pool pool = self.pool
         cdef Slab *slab = self.slab
         cdef char *memory = carve_received(pool, slab, size, size, 1)
@@ -143,13 +145,13 @@ cdef class ReadSlab:
         if pool.slab_count == 1 or self.timer is not None:
             return <Buffer>new_holder(pool, slab, memory, size)
         buf = <Buffer>new_holder(pool, slab, memory, size)
-        self._trim_later()                        # other people's code: everything is in its place by now
+        self._trim_later()                        # this runs other people's code: everything is in its place by now
         return buf
 
     cdef Slab *claim(self, Py_ssize_t size, Py_ssize_t extent, Py_ssize_t allocations) noexcept:
-        """Carve the first `size` bytes of the room for so many allocations; of each, leave_slab() if it is not made.
+        """Carve the first `size` bytes of the room for so many allocations. The room was written to up to `extent`.
 
-        The room was written to up to `extent`.
+        The caller makes each allocation, or calls leave_slab() for it.
         """
         cdef Slab *slab = self.slab
         carve_received(<Pool><PyObject *>self.pool, slab, size, extent, allocations)
@@ -160,7 +162,7 @@ cdef class ReadSlab:
             self._trim_later()
 
     cdef void leave(self) noexcept:
-        """Nothing came: the room is closed again."""
+        """Close the room again, as nothing came."""
         close_tail(self.slab)
 
     cdef int _need_slab(self) except -1:
@@ -180,7 +182,10 @@ cdef class ReadSlab:
             _end(self.latest)
 
     cdef Buffer commit(self, Reservation room, Py_ssize_t size):
-        """The Buffer of the first `size` bytes of the room, which is no longer reserved."""
+        """Make the Buffer of the first `size` bytes of the room, which is no longer reserved.
+
+        RuntimeError if the room is not open, ValueError if `size` is not 1 to its length.
+        """
         cdef Slab *slab
         cdef char *memory
         if room is None or not room.is_open:

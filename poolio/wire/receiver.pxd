@@ -1,4 +1,4 @@
-# Receiver: what the transports need to know of poolio's protocols, on a floor below both. See receiver.pyx.
+# Receiver: what the stream transport needs to know of poolio's protocols, on a floor below them. See receiver.pyx.
 
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
@@ -6,15 +6,16 @@ from poolio.memory.pool cimport Pool
 cdef class Receiver:
     cdef public object transport
 
-    # What it receives into, and what is written for it is made in. TypeError if its `pool` is none
+    # The pool that its data is read into, and that memory for its writes comes from. TypeError if its `pool` is neither
+    # a Pool nor None
     cdef Pool connection_pool(self)
 
-    # Does it take what was read by receive()? Asked once, before the first data. If not, data_received() is called
+    # True if it takes what was read through receive(); else data_received() is called. Asked before the first data
     cdef bint receives(self) except -1
-    # Called by the reactor's own dispatch with what was just read: a Buffer that nobody else knows. The context of the
-    # connection is not entered, and no task runs
+    # Called by the stream transport with what was just read: a Buffer that nobody else knows. `context` is the
+    # connection's; it is not entered, and no task is current
     cdef int receive(self, Buffer buf, object context) except -1
 
-    # Bytes that it has received and not delivered yet; and those of them that lie in slabs of a pool
+    # Bytes that it has received and not delivered yet, and how many of them lie in slabs of this pool
     cdef Py_ssize_t unread(self) except -1
     cdef Py_ssize_t unread_in(self, Pool pool) except -1

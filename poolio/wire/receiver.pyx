@@ -1,7 +1,7 @@
-"""Owns the contract of poolio's own transports with poolio's protocols: they take Buffers of their pool.
+"""Owns the contract of poolio's stream transport with poolio's protocols, which take Buffers of their own pool.
 
-Refuses to know either of them. A protocol that is a Receiver is called with Buffers straight from the reactor; every
-other one is served as asyncio serves it, with `bytes` or through get_buffer().
+Refuses to know either of them. Called by the stream transport, and by the loops floor: unread_bytes(). A protocol that
+is a Receiver gets Buffers; every other protocol is served as asyncio serves it, with `bytes` or through get_buffer().
 """
 
 from poolio.memory.buffer cimport Buffer

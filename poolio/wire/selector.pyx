@@ -1,15 +1,16 @@
 """Owns the selector of poolio.EventLoop: the loop's own descriptors and poolio's sources in one epoll instance.
 
-Refuses to know transports. Called by asyncio's loop as any selector: register(), modify(), unregister(), select().
+Refuses to know transports. Made by poolio.EventLoop, which calls serve(); then called by asyncio's code as any
+selector: register(), modify(), unregister(), select().
 
-Sources of poolio act inside select(), and while only they are ready select() waits on, so a busy server seldom returns
-to the loop's Python. It goes back as soon as the loop has something to do: a descriptor of its own is ready (also the
-one by which other threads and signals wake it), a callback was scheduled, it was stopped, a timer is due; and after
-STAY_SECONDS in any case, so that the loop can tidy its cancelled timers.
+poolio's sources act inside select(). While only they are ready, select() waits on, so a busy server seldom returns to
+the loop's Python code. select() returns as soon as the loop has something to do: a descriptor of the loop's own is
+ready (also the one by which other threads and signals wake it), a callback was scheduled, the loop was stopped, or a
+timer is due. A busy select() also returns after STAY_SECONDS, so that the loop can tidy its cancelled timers.
 
-Callbacks that were scheduled before select() come before what it has found, as on asyncio: who awaits a connection can
-set up its protocol before the first data. So while the loop has any, select() only looks: it returns the loop's own
-descriptors, and poolio's sources act in a callback of the selector's own, behind the others.
+Callbacks that were scheduled before select() run before what it has found, as on asyncio: code that awaits a connection
+can set up its protocol before the first data comes. So while the loop has such callbacks, select() only looks: it
+returns the loop's own descriptors, and poolio's sources act in a callback of the selector's own, behind the others.
 """
 
 import selectors
@@ -26,11 +27,11 @@ from poolio.wire.reactor cimport Reactor, Source, adopt
 from poolio.memory.methods import forbid_new
 
 cdef double STAY_SECONDS = 0.01
-cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own; epoll counts milliseconds in 31 bits
+cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own limit; epoll counts milliseconds in 31 bits
 
 
 cdef class Watched(Source):
-    """A descriptor of the loop's own."""
+    """A descriptor that the loop itself has registered."""
 
     cdef SelectorCore selector
     cdef object key
@@ -68,11 +69,11 @@ cdef class SelectorCore:
 
     cdef readonly Reactor reactor
     cdef object loop
-    cdef object callbacks       # of the loop, that are to be run next
-    cdef object own_callback    # runs _handle_seen()
+    cdef object callbacks       # the loop's callbacks that are to run next
+    cdef object own_callback    # the Handle that runs _handle_seen()
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
-    cdef list ready
+    cdef list ready             # (Watched, events) that select() has found so far
 
     def __init__(self):
         self.reactor = Reactor()
@@ -81,7 +82,7 @@ cdef class SelectorCore:
         self.ready = []
 
     def serve(self, loop):
-        """Drive the reactor of this loop, which has this selector."""
+        """Make this selector's reactor the reactor of the loop that has this selector."""
         self.loop = loop
         self.callbacks = loop._ready
         self.own_callback = Handle(self._handle_seen, (), loop)
@@ -141,11 +142,11 @@ cdef class SelectorCore:
             raise KeyError(f"{fileobj!r} is not registered") from None
 
     def get_map(self):
-        """descriptor or object -> SelectorKey of what the loop itself has registered."""
+        """A mapping, descriptor or object -> SelectorKey, of what the loop itself has registered."""
         return Keys(self)
 
     def descriptors(self):
-        """Of what the loop itself has registered."""
+        """The descriptors that the loop itself has registered."""
         return list(self.keys)
 
     def get_key(self, fileobj):
@@ -158,7 +159,7 @@ cdef class SelectorCore:
         self.loop = self.callbacks = self.own_callback = None
 
     def select(self, timeout=None):
-        """Let poolio's sources act; return [(key, events)] of the loop's own descriptors once there is a reason to."""
+        """Let poolio's sources act until the loop has something to do. Returns [(key, events)] of its descriptors."""
         cdef double now, leave, deadline
         if self.loop is not None and PyObject_Size(self.callbacks) > 0:
             self.ready = []
@@ -186,7 +187,7 @@ cdef class SelectorCore:
         return self._take_ready()
 
     def _handle_seen(self):
-        """What select() had found when the loop had callbacks to run."""
+        """Let the sources act that select() has found while the loop had callbacks to run."""
         if self.loop is not None:
             self.reactor.handle_seen()
 

@@ -1,14 +1,16 @@
-"""Owns what happens when a pool has no memory to read into: who waits for it, and which connection is closed at last.
+"""Owns what happens when a pool has no memory to read into: what waits for it, and what is closed at last.
 
 Refuses to know what a claimant is (endpoint) and how memory is found (readslab). Called by endpoints: wait_for_room()
-when reading is not possible. Everything on a reactor that may hold memory is on its list of claimants.
+when there is no memory to read into, enter_list() and leave_list() at their beginning and end. Everything on a reactor
+that may hold memory is on the reactor's list of claimants.
 
     no memory ──> wait_for_room() ──> every RETRY_SECONDS: is there room? ──> room_again() of all that wait
                                   └─> after PATIENCE_SECONDS: the claimant that holds most of the pool is closed
 
-Memory may come back in any thread, so it is looked for instead of being told of by each allocation that ends. Nothing
-waits for ever: if only poolio's own holders (partial frames, unread bytes, write queues) keep the memory, one of them
-is closed with PoolExhausted, and after another PATIENCE_SECONDS the next.
+Memory may come back in any thread, so a timer looks for it, and an allocation that ends need not tell. If the memory
+does not come back, the claimant that holds most of it (partial frames, unread bytes, write queues) is closed with
+PoolExhausted, and after another PATIENCE_SECONDS the next. If no claimant holds any, one that waits is closed; but a
+datagram endpoint endures: its protocol is told, and it waits on.
 """
 
 from cpython.object cimport PyObject
@@ -67,20 +69,20 @@ cdef void leave_list(Claimant claimant) noexcept:
 cdef Claimant _holder_of_most(Reactor reactor, Pool pool):
     """The claimant of this reactor that holds most of the pool; None if none holds any.
 
-    Also one that waits for nothing: a paused connection is what holds much.
+    It need not be one that waits: often a paused connection holds much.
     """
     cdef Claimant most = None
     cdef Claimant one
     cdef PyObject *listed = reactor.first_claimant
     cdef Py_ssize_t held, most_held = 0
     while listed != NULL:
-        one = <Claimant>listed              # alive until its successor was asked for
+        one = <Claimant>listed              # keeps it alive until its successor is known
         if not one.is_over() and (one.interest != 0 or not reactor.is_inherited):
             held = one.holds_of(pool)
             if held > most_held:
                 most = one
                 most_held = held
-        listed = one.next_claimant          # NULL also if it has left the list just now: then the rest is not asked
+        listed = one.next_claimant          # NULL also if it has left the list just now: the rest is not asked then
     return most
 
 
@@ -89,7 +91,7 @@ cdef class Shortage:
 
     cdef ReadSlab slab
     cdef list waiting
-    cdef double since           # on the loop's clock; again after each closing
+    cdef double since           # the beginning on the loop's clock; set anew when a claimant is to be closed
 
     def __init__(self):
         raise TypeError("a Shortage is made when a pool has no memory")
@@ -133,7 +135,7 @@ forbid_new(Shortage)
 
 
 cdef int wait_for_room(Claimant claimant, ReadSlab slab) except -1:
-    """Call the claimant's room_again() when there is memory."""
+    """Call the claimant's room_again() when there is memory again."""
     cdef Shortage shortage = slab.shortage
     if shortage is None:
         shortage = Shortage.__new__(Shortage)
@@ -147,7 +149,7 @@ cdef int wait_for_room(Claimant claimant, ReadSlab slab) except -1:
 
 
 cdef int stop_waiting(Claimant claimant, ReadSlab slab) except -1:
-    """It needs no room of this slab any more."""
+    """Let the claimant wait no more: it needs no room of this slab."""
     cdef Shortage shortage = slab.shortage
     if shortage is not None and claimant in shortage.waiting:
         shortage.waiting.remove(claimant)

@@ -1,4 +1,4 @@
-# StreamTransport: one connected socket, TCP or unix. See transport.pyx.
+# StreamTransport: one connected socket, TCP or unix. See stream.pyx.
 
 from cpython.object cimport PyObject
 
@@ -10,9 +10,9 @@ from poolio.wire.writequeue cimport WriteQueue
 
 cdef enum ReceivesAs:
     UNDECIDED                   # until the first data for this protocol
-    ROOM                        # asyncio.BufferedProtocol
-    BYTES                       # asyncio.Protocol
-    BUFFERS                     # poolio.Protocol
+    ROOM                        # asyncio.BufferedProtocol: it gives the room
+    BYTES                       # asyncio.Protocol: data_received(bytes)
+    BUFFERS                     # poolio.Protocol: data_received(buf)
     RECEIVER                    # a protocol of poolio's that takes Buffers in C, by receive()
 
 
@@ -20,13 +20,13 @@ cdef class StreamTransport(Endpoint):
     cdef dict __dict__             # what users and mocks set; made when it is asked for
     cdef ReceivesAs receives_as
     # from the opening to the end
-    cdef object server             # None: not accepted by one
+    cdef object server             # the server that has accepted it; None: no server has
     # reading
-    cdef object data_received      # of a Receiver, as a bound method; None while undecided, and of others
-    cdef vectorcallfunc vectorcall  # of the function of that method; NULL: call it as any object
+    cdef object data_received      # a Receiver's bound method; None while undecided, and for other protocols
+    cdef vectorcallfunc vectorcall  # the vectorcall of that method's function; NULL: call the method as any object
     # writing
     cdef WriteQueue queue
-    cdef object empty_waiter       # a future while sendfile() has the socket; None otherwise
+    cdef object empty_waiter       # a future while sendfile() uses the socket; None otherwise
 
     cdef int write_data(self, data) except -1
     cdef inline int _write_buffer(self, Buffer buf) except -1

@@ -1,7 +1,7 @@
 """Owns the stream transport: one connected socket, TCP or unix, with all that asyncio.Transport promises.
 
-Refuses to know who connected or accepted it (net, listener), how readiness is found (reactor) and how a queue is sent
-(writequeue). Called by the reactor when the socket is ready, and by protocols.
+Refuses to know how it was connected or accepted (the loops floor, listener), how readiness is found (reactor) and how a
+queue is sent (writequeue). Called by the reactor when the socket is ready, and by protocols.
 
     readable -> _read(): recv into the tail of the loop's read slab -> a Buffer of what came -> data_received(buf)
     write()  -> the queue -> in a callback: sent when it ends; anywhere else: sent at once -> what the kernel refuses
@@ -9,10 +9,10 @@ Refuses to know who connected or accepted it (net, listener), how readiness is f
 
 poolio.Protocol gets Buffers, asyncio.Protocol gets `bytes`, asyncio.BufferedProtocol gives the room itself.
 
-What every transport has, streams or not, is endpoint's. A queue that is not BLOCKED and not empty is corked.
-
-The cork is sent before whatever would come after it on asyncio: close, abort, write_eof, sendfile, set_protocol, the
-end of a callback that raises; and as soon as it holds CORK_BYTES.
+What all transports have in common is endpoint's. A queue that is not empty and not BLOCKED is corked: it waits for the
+end of the running callback. It is sent sooner before anything that would come after it on asyncio (close, abort,
+write_eof, sendfile, set_protocol, asking for the socket or the queue's size, the end of a callback that raises), and as
+soon as it holds CORK_BYTES.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ from poolio.wire.writequeue cimport (
 from poolio.memory.methods import forbid_new
 
 cdef enum:
-    CORK_BYTES = 65536          # what a callback may gather before it is sent: asyncio's high water
+    CORK_BYTES = 65536          # bytes that may be corked before they are sent: asyncio's high water
 
 BOUNDS = {"CORK_BYTES": CORK_BYTES}         # for tests and tools: C constants have no Python name
 
@@ -70,7 +70,8 @@ class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
 cdef class StreamTransport(Endpoint):
     """A connected stream socket on poolio's reactor; use it as asyncio.Transport.
 
-    `write()` takes Buffers as well as bytes-like objects. Made by poolio's create_* functions and by poolio.EventLoop.
+    `write()` takes Buffers as well as bytes-like objects. It is made by poolio's create_* functions and by
+    poolio.EventLoop.
     """
 
     _start_tls_compatible = True
@@ -97,7 +98,7 @@ cdef class StreamTransport(Endpoint):
 
     cdef int _on_ready_slow(self, unsigned int events) except -1:
         if events & <unsigned int>(EPOLLHUP | EPOLLERR):
-            events |= EPOLLIN | EPOLLOUT        # receiving or sending will tell what it is
+            events |= EPOLLIN | EPOLLOUT        # reading or sending will tell what it is
         if events & self.interest & <unsigned int>EPOLLIN:
             if self.receives_as == UNDECIDED:
                 self._decide()
@@ -129,11 +130,11 @@ cdef class StreamTransport(Endpoint):
         buf = self.slab.take(received)
         if self.receives_as == BUFFERS:
             return self._deliver(buf)
-        receiver = <Receiver>self.protocol      # it may be replaced meanwhile
+        receiver = <Receiver>self.protocol      # set_protocol() may be called meanwhile
         return receiver.receive(buf, self.context)
 
     cdef bytes _copy_of(self, const char *room, Py_ssize_t size):
-        """What was received, as bytes; the room it came into is free for the next read."""
+        """Copy what was read to bytes; its room is free for the next read."""
         try:
             data = poolio_new_bytes(room, size)
         finally:
@@ -146,9 +147,9 @@ cdef class StreamTransport(Endpoint):
         cdef PyObject *arguments[2]
         cdef PyObject *result
         cdef PyObject *context = <PyObject *>self.context
-        method = self.data_received             # set_protocol() may come meanwhile
+        method = self.data_received             # set_protocol() may be called meanwhile
         PyContext_Enter(context)
-        if self.vectorcall != NULL:             # what calling a bound method comes to, without the detours
+        if self.vectorcall != NULL:             # does what calling the bound method does, without the detours
             arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
             arguments[1] = <PyObject *>buf
             result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
@@ -161,11 +162,11 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     cdef int _deliver_bytes(self, object data) except -1:
-        """The same for a protocol whose method may be another one each time, as on asyncio."""
+        """Call data_received(data) in the connection's context. The method is looked up each time, as on asyncio."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
         cdef PyObject *context = <PyObject *>self.context
-        protocol = self.protocol                # set_protocol() may come meanwhile
+        protocol = self.protocol                # set_protocol() may be called meanwhile
         arguments[0] = <PyObject *>protocol
         arguments[1] = <PyObject *>data
         PyContext_Enter(context)
@@ -177,7 +178,7 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     cdef int _decide(self) except -1:
-        """How does this protocol want its data? Its pool may still have been set in connection_made()."""
+        """Find out how this protocol wants its data. Called late, as connection_made() may still set its pool."""
         cdef Receiver receiver
         protocol = self.protocol
         if isinstance(protocol, Receiver):
@@ -216,7 +217,7 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     cdef int _read_nothing(self, Py_ssize_t result) except -1:
-        """The end, a false alarm or an error."""
+        """Handle a read that brought no bytes: the peer's end, a false alarm or an error."""
         if result == -EAGAIN:
             return 0
         if result < 0:
@@ -237,11 +238,11 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     cdef Py_ssize_t holds_of(self, Pool pool) except -1:
-        """Bytes of this pool that wait here: to be sent, or to be read."""
+        """Bytes of this pool that wait here: to be sent, or to be delivered."""
         cdef Py_ssize_t held = queued_from(&self.queue, pool)
         protocol = self.protocol
         if isinstance(protocol, SSLProtocol):
-            protocol = protocol._app_protocol   # what was decrypted lies with it
+            protocol = protocol._app_protocol   # the decrypted bytes lie with it
         if isinstance(protocol, Receiver):
             held += (<Receiver>protocol).unread_in(pool)
         return held
@@ -255,11 +256,11 @@ cdef class StreamTransport(Endpoint):
         clear_queue(&self.queue)
 
     def write(self, data):
-        """Send a Buffer or bytes-like object, what it holds now; never blocks.
+        """Send what a Buffer or bytes-like object holds now; never blocks.
 
-        `bytes`, views of `bytes`, and Buffers (frozen from here on) are sent without a copy; you may release a Buffer
-        at once. What the kernel does not take is queued, small pieces together in memory of the queue's own; above high
-        water the protocol's pause_writing() is called.
+        `bytes`, views of `bytes`, and Buffers (frozen from here on) are sent without a copy, except Buffers of which a
+        writable view is alive; you may release a Buffer at once. What the kernel does not take is queued, small pieces
+        together in memory of the queue's own; above high water the protocol's pause_writing() is called.
         """
         self.write_data(data)
 
@@ -267,7 +268,7 @@ cdef class StreamTransport(Endpoint):
         """Send several pieces in order, gathered."""
         cdef PyObject *current = self.reactor.current
         cdef bint has_begun = False
-        cdef list pieces = list(list_of_data)              # what this raises is the caller's
+        cdef list pieces = list(list_of_data)              # an error of the iterable is the caller's
         if self.state & (ENDS | LOST | SENDS_FILE):
             self._refuse_write("writelines", b"")      # once, however many there are
             return
@@ -276,7 +277,7 @@ cdef class StreamTransport(Endpoint):
             for data in pieces:
                 self.write_data(data)
                 has_begun = True
-                if self.state & LOST:                      # just now: the rest has nowhere to go
+                if self.state & LOST:                      # it was lost just now: the rest has nowhere to go
                     break
         except MemoryError as exc:
             if not has_begun:
@@ -305,7 +306,7 @@ cdef class StreamTransport(Endpoint):
             copy = poolio_new_bytes(buf.data, buf.length)
             put_object(&self.queue, copy, PyBytes_AS_STRING(copy), buf.length)
         if self.reactor.current == <PyObject *>self and self.queue.size < CORK_BYTES and not self.state & BLOCKED:
-            return 0                             # our own callback: sent when it ends
+            return 0                             # this is its own callback: it is sent when that ends
         return self._queue_grew()
 
     cdef int _write_other(self, data) except -1:
@@ -342,7 +343,7 @@ cdef class StreamTransport(Endpoint):
             PyBuffer_Release(&view)
 
     cdef int _keep_copy(self, const char *data, Py_ssize_t length, bint has_begun) except -1:
-        """Queue a copy. What went before can't be taken back: without memory for the rest the connection ends."""
+        """Queue a copy. If a part was sent already, it can't be taken back: without memory the connection ends then."""
         try:
             copy = poolio_new_bytes(data, length)
             put_object(&self.queue, copy, PyBytes_AS_STRING(copy), length)
@@ -380,12 +381,12 @@ cdef class StreamTransport(Endpoint):
         return self._sent(result)
 
     cdef int _sent(self, int result) except -1:
-        """Deal with what send_queue() has said."""
+        """Act on what send_queue() has returned."""
         if result == 0:
             if self.state & BLOCKED:
                 self.state &= ~<unsigned int>BLOCKED
                 self.update_interest()
-                self.resume_protocol()          # it may write
+                self.resume_protocol()          # the protocol may write in it
             if self.queue.first == NULL:
                 self._after_drain()
         elif result == -EAGAIN:
@@ -428,7 +429,7 @@ cdef class StreamTransport(Endpoint):
         return 0
 
     def can_write_eof(self):
-        """True."""
+        """True: `write_eof()` is possible."""
         return True
 
     def write_eof(self):
@@ -497,19 +498,19 @@ forbid_new(StreamTransport)
 
 
 cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
-    """A transport without a socket yet: the caller fills in fd, family and peer, or sock, and then calls begin()."""
+    """Make a transport without a socket. The caller fills in fd, family and peer, or sock, and then calls begin()."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
     prepare(transport, reactor, protocol, context)
     return transport
 
 
 cdef bint _takes_transports(object server):
-    """asyncio's servers count transports since CPython 3.13; before, only how many."""
+    """True if the server keeps its transports, as asyncio's do since CPython 3.13; before, they only count them."""
     return sys.version_info >= (3, 13) or getattr(server, "takes_transports", False)
 
 
 cdef object attach(StreamTransport transport, object server):
-    """Make the connection known: to the loop, and until its end to the server that accepted it."""
+    """Make the connection known to the loop, and until its end to the server that has accepted it."""
     make_known(transport)
     if server is not None:
         server._attach(transport) if _takes_transports(server) else server._attach()
@@ -517,9 +518,11 @@ cdef object attach(StreamTransport transport, object server):
 
 
 def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, server=None, context=None):
-    """The transport of a connected socket, which it owns from now on; connection_made() is scheduled.
+    """Make the transport of a connected socket, which it owns from now on, and schedule connection_made().
 
-    For asyncio's loops, as their `_make_socket_transport`.
+    Its callbacks run in `context`, or in a copy of the current one.
+
+    The loops floor calls this where asyncio's own loops make their transport, in `_make_socket_transport()`.
     """
     cdef StreamTransport transport
     transport = new_transport(reactor, protocol, PyContext_CopyCurrent() if context is None else context)

@@ -13,8 +13,8 @@ __all__ = ["TLSProtocol", "share_room"]
 class TLSProtocol(sslproto.SSLProtocol):
     """asyncio's SSLProtocol, safe for an application that reads only while it may write.
 
-    With tiny write limits asyncio's own pauses such an application for ever: session tickets of the handshake wait for
-    the next read to be sent, and at a limit of 0 having nothing to send already counts as too much.
+    With tiny write limits asyncio's own SSLProtocol pauses such an application for ever: the session tickets of the
+    handshake are not sent before the next read, and at a limit of 0 an empty queue already counts as too much.
     """
 
     def _on_handshake_complete(self, handshake_exc):  # type: ignore
@@ -29,9 +29,9 @@ class TLSProtocol(sslproto.SSLProtocol):
 
 
 def share_room(tls: sslproto.SSLProtocol, reactor: Reactor) -> None:
-    """Let a TLS connection receive into 256 KiB that all connections of its reactor share, not into its own 256 KiB.
+    """Let a TLS connection be read into 256 KiB that all connections of its reactor share, not into its own 256 KiB.
 
-    SAFE: a transport asks for the room, reads into it, and delivers what came in one go; it is copied out at once. One
+    SAFE: a transport asks for the room, reads, and tells how much came in one go; the bytes are copied out at once. One
     reactor does this in one thread at a time, while two loops whose connections were made in one thread may run in two.
     """
     if reactor.tls_room is None:

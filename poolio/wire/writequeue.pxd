@@ -2,7 +2,7 @@
 #
 #     first ──> Piece ──> Piece ──> Piece <── last        size = sum of their lengths
 #               │ data, length: what is left of it
-#               └ owner (an immutable object) or allocation (a hold of its own, whatever its Buffer's holder does)
+#               └ owner (an immutable object) or allocation (a hold of its own: the Buffer may be released)
 
 from cpython.object cimport PyObject
 
@@ -17,18 +17,19 @@ cdef struct Piece:
     PyObject *owner
     Allocation *allocation
     Py_ssize_t held             # bytes that this hold was counted with
-    # of a block, whose owner is the queue's own: `bytes`, or a Buffer that this store wipes
-    Py_ssize_t room             # free bytes behind it; 0: no block, or a full one
-    PyObject *wiped_by          # NULL: nobody
+    # of a block, whose owner is memory of the queue's own: `bytes`, or a Buffer
+    Py_ssize_t room             # free bytes behind it; 0: it is no block, or a full one
+    PyObject *wiped_by          # the store that wipes the block at its end; NULL: none does
     Piece *following
 
 cdef struct WriteQueue:
     Piece *first                # NULL: nothing to send
     Piece *last
     Piece *block                # the last block; NULL: none
-    Py_ssize_t size
+    Py_ssize_t size             # bytes, the sum of what is left of the pieces
 
-# Each takes a hold of its own. put_buffer: the Buffer is frozen by then. put_object: data lies in the immutable owner.
+# Each queues a piece with a hold of its own. put_buffer: the Buffer is frozen by then. put_object: data lies in the
+# immutable owner.
 cdef inline int put_buffer(WriteQueue *queue, Holder buf) except -1:
     cdef Piece *piece = new_piece()
     piece.data = buf.data
@@ -55,12 +56,13 @@ cdef inline void append(WriteQueue *queue, Piece *piece) noexcept:
 cdef Piece *new_piece() except NULL
 cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_t length) except -1
 
-# For a queue that is not empty: one system call for up to GATHER pieces, repeated while all that was offered was taken.
-# 0: the queue is empty now; a negated errno otherwise, -EAGAIN when the kernel has no room. What was taken is gone.
+# Send a queue that is not empty: one system call for up to GATHER pieces, repeated while all that was offered is taken.
+# Returns 0 if the queue is empty now, or a negated errno: -EAGAIN if the kernel takes no more. What was taken has left
+# the queue.
 cdef int send_queue(WriteQueue *queue, int fd) noexcept
 
-# A piece that is small, or pins much more than it is, goes to memory of the queue's own, small ones together: any of
-# them, or the last.
+# Move pieces that are small, or that pin much more memory than their size, to memory of the queue's own, small ones
+# together. unpin() looks at all pieces, unpin_last() only at the last one.
 cdef void unpin(WriteQueue *queue) noexcept
 cdef void unpin_last(WriteQueue *queue) noexcept
 # Bytes that it still has to send from this pool.

@@ -1,18 +1,18 @@
-"""Owns the write queue: gathered sends, partial writes, and the holds on what is still to be sent. Once, for all.
+"""Owns the write queue: gathered sends, partial writes, and the holds on what is still to be sent.
 
 Refuses to know transports and when to send. Called by the stream transport: put_buffer() and put_object() in write(),
-send_queue() when a callback ends or the socket is writable.
+send_queue() when it is time to send, unpin() and unpin_last() when the kernel has refused something.
 
-A piece of a Buffer holds the allocation, not the Buffer: the caller may release his at once. Pieces are structs from
-a list of spare ones, so an idle connection holds none, and a long queue is no array that must grow.
+A piece of a Buffer holds the allocation, not the Buffer: the caller may release the Buffer at once. Pieces are structs
+from a list of spare ones, so an idle connection holds none, and a long queue is no array that must grow.
 
-What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own, each twice as large
-as the one before it in a run of them: water marks count bytes, and a peer that asks for many small answers and reads
-none makes the queue as large as they say, not fifty times as large. What a pool with on_release wipes at its end goes
-into blocks that it wipes, too.
+What the kernel has refused may stay for long, so small pieces move into blocks of the queue's own. In a run of small
+pieces each block is twice as large as the one before it, up to LARGEST_BLOCK. Water marks count bytes: with blocks, a
+peer that asks for many small answers and reads none makes the queue as large as the marks say, not fifty times as
+large. Bytes that a pool with on_release wipes go into blocks that the pool wipes, too.
 
-A hold that ends may be a pool's last, and its end may run other people's code, which writes, or aborts: so holds end
-when nothing of the queue is in hand any more.
+A hold that ends may be a pool's last, and the pool's end may run other people's code, which writes, or aborts. So holds
+end only when the queue is in order again.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -31,11 +31,11 @@ from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
 cdef enum:
     GATHER = 1024           # pieces in one system call: the kernel's own limit (IOV_MAX)
-    # A piece that the kernel has refused also moves if what a piece and its object cost, 150 bytes, is much beside it.
+    # Bytes of a small piece: the 150 bytes that a piece and its object cost are much beside it, so it moves.
     SMALL_BYTES = 512
-    LARGEST_BLOCK = 4096    # of small pieces that move together
+    LARGEST_BLOCK = 4096    # bytes of a block for small pieces that move together
 
-cdef poolio_piece pieces[GATHER]        # of the call that is being made; the GIL is held meanwhile
+cdef poolio_piece pieces[GATHER]        # for the call that is being made; the GIL is held meanwhile
 cdef SpareList spare_pieces
 
 
@@ -59,7 +59,10 @@ cdef Piece *new_piece() except NULL:
 
 
 cdef void _end_pieces(Piece *piece) noexcept:
-    """They are in no queue any more. A last hold may end a pool, and so run code that writes to the queue or aborts."""
+    """End the holds of pieces that are in no queue any more.
+
+    A last hold may end a pool, and so run code that writes to the queue or aborts.
+    """
     cdef Piece *following
     cdef PyObject *owner
     cdef Allocation *allocation
@@ -82,7 +85,7 @@ cdef int send_queue(WriteQueue *queue, int fd) noexcept:
     cdef Py_ssize_t sent = poolio_send(fd, piece.data, <size_t>piece.length)
     if sent == piece.length:
         clear_queue(queue)
-        return 0 if queue.first == NULL else _send_gathered(queue, fd)      # written while it ended
+        return 0 if queue.first == NULL else _send_gathered(queue, fd)      # written while the hold ended
     return _fell_short(queue, sent)
 
 
@@ -111,7 +114,7 @@ cdef int _fell_short(WriteQueue *queue, Py_ssize_t sent) noexcept:
     if sent < 0:
         return <int>sent
     _advance(queue, sent)
-    return -EAGAIN              # the kernel is full: asking again would only say so
+    return -EAGAIN              # the kernel takes no more: another call would only say so
 
 
 cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
@@ -153,7 +156,10 @@ cdef void unpin_last(WriteQueue *queue) noexcept:
 
 
 cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece, Piece **done) noexcept:
-    """Move it into the room of the piece before it, or into a block, or leave it; returns the piece that it is in."""
+    """Move a piece into the room of the block before it or into a new block, or leave it where it is.
+
+    Returns the piece that its bytes are in.
+    """
     cdef Allocation *allocation = piece.allocation
     if piece.length > SMALL_BYTES and (allocation == NULL or not pins_too_much(allocation, piece.length)):
         return piece
@@ -176,7 +182,7 @@ cdef Piece *_unpin_behind(WriteQueue *queue, Piece *before, Piece *piece, Piece 
 
 
 cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece **done) noexcept:
-    """Into a block of its own, with room behind it."""
+    """Move a piece into a new block of `capacity` bytes, with room behind it."""
     cdef Piece *old
     cdef char *memory
     cdef PyObject *store = _wiped_by(piece)
@@ -186,7 +192,7 @@ cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece 
     except MemoryError:
         return                  # it stays where it is: no worse than before
     move_bytes(_store_of(piece), memory, piece.data, piece.length)
-    old[0] = piece[0]           # what it held, to be ended
+    old[0] = piece[0]           # the hold that it had, to be ended
     old.following = done[0]
     done[0] = old
     Py_INCREF(block)
@@ -199,7 +205,10 @@ cdef void _move_out(WriteQueue *queue, Piece *piece, Py_ssize_t capacity, Piece 
 
 
 cdef object _new_block(PyObject *store, Py_ssize_t capacity, char **memory):
-    """`bytes`, or a Buffer in memory of its own that the store wipes at the end. LIFETIME of memory: the block's."""
+    """Make `bytes`, or a Buffer in memory of its own that the store wipes at its end.
+
+    LIFETIME of memory: the block's.
+    """
     cdef Buffer buf
     if store == NULL:
         block = poolio_new_bytes(NULL, capacity)
@@ -211,7 +220,7 @@ cdef object _new_block(PyObject *store, Py_ssize_t capacity, char **memory):
 
 
 cdef inline PyObject *_wiped_by(Piece *piece) noexcept:
-    """The store that wipes this at its end; NULL: nobody."""
+    """The store that wipes the bytes of a piece at their end; NULL if none does."""
     cdef Allocation *allocation = piece.allocation
     if allocation == NULL or (<SlabStore>allocation.store).zeroing_mode != ON_RELEASE:
         return NULL
@@ -219,7 +228,7 @@ cdef inline PyObject *_wiped_by(Piece *piece) noexcept:
 
 
 cdef inline PyObject *_store_of(Piece *piece) noexcept:
-    """The store that the piece lies in; NULL: it lies in an object of somebody else's."""
+    """The store that the bytes of a piece lie in; NULL if they lie in an object outside all stores."""
     return NULL if piece.allocation == NULL else piece.allocation.store
 
 
@@ -241,7 +250,8 @@ cdef void clear_queue(WriteQueue *queue) noexcept:
 
 
 cdef bint is_sound(WriteQueue *queue) noexcept:
-    """size is the sum of what is left, no piece is empty, each has one owner, `last` is the last, the block one."""
+    """True if the queue adds up: `size` is the sum of the pieces, no piece is empty, each has one owner or allocation,
+    `last` is the last piece, and `block` is one of them or NULL."""
     cdef Piece *piece = queue.first
     cdef Piece *last = NULL
     cdef Py_ssize_t size = 0

@@ -33,7 +33,7 @@ def test_failing_callback_closes_this_connection_and_is_reported(loop_name, meth
         other, other_peer = await linked()
         made = []
 
-        class Failing(Recorder):
+        class Failing(PooledRecorder):      # of a plain asyncio protocol connection_made() may raise
             def __init__(self):
                 super().__init__()
                 made.append(self)
