@@ -155,6 +155,8 @@ cdef class Delimited(Codec):
         return self.build(pieces, pool_or_default(pool))
 
     cdef object build(self, tuple pieces, Pool pool):
+        if self.delimiters is None:
+            raise RuntimeError(f"this {type(self).__name__} has no delimiter: its __init__() was not called")
         cdef Py_ssize_t size = sum_of(pieces)
         cdef Py_ssize_t length
         cdef Buffer frame

@@ -20,7 +20,7 @@ from typing import Any
 from poolio.wire.datagram import open_datagram_transport
 from poolio.wire.listener import Listener
 from poolio.wire.reactor import Reactor, reactor_of
-from poolio.wire.receiver import unread_bytes
+from poolio.wire.receiver import ensure_nothing_unread
 from poolio.wire.stream import open_transport
 from poolio.wire.tls import TLSProtocol, share_room
 
@@ -28,13 +28,6 @@ __all__ = ["AdaptedLoop", "BorrowedLoop", "adapter_of", "shared_sockets"]
 
 # Sockets that other processes serve as well: no server here removes their files. A worker adds its sockets.
 shared_sockets: set[Any] = set()
-
-
-def ensure_nothing_unread(protocol: asyncio.BaseProtocol) -> None:
-    """Raise RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS."""
-    unread = unread_bytes(protocol)
-    if unread:
-        raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
 
 
 class AdaptedLoop(asyncio.SelectorEventLoop):

@@ -142,7 +142,8 @@ class Protocol(ProtocolCore, asyncio.BufferedProtocol):
     no read memory. `pool` (on the class, or on the instance before data arrives) chooses the pool; None means
     `poolio.default_pool()`.
 
-    An exception from `data_received` closes this connection only and goes to the loop's exception handler.
+    An exception from `data_received` closes this connection only and goes to the loop's exception handler; so does, on
+    poolio's own transports, one from `connection_made`.
     """
 
     pool = None

@@ -18,6 +18,7 @@ from poolio.protocols.protocol import ProtocolCore
 from poolio.streams.protocol import StreamCore
 from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
 from poolio.streams.writer import WriterCore
+from poolio.wire.receiver import ensure_nothing_unread
 from poolio.wire.stream import StreamTransport
 
 __all__ = ["Handler", "StreamProtocol", "StreamWriter"]
@@ -90,9 +91,7 @@ class StreamWriter(WriterCore):
         handshake fails. After these two the connection is closed.
         """
         await self.drain()
-        unread = len(self.reader.chain)
-        if unread:
-            raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+        ensure_nothing_unread(self.protocol)
         if self.reader.at_eof():  # the TLS layer would never learn of it, and would wait
             self.transport.close()
             raise ConnectionResetError("the peer has ended the stream before start_tls()")

@@ -1,7 +1,7 @@
 """Owns the contract of poolio's stream transport with poolio's protocols, which take Buffers of their own pool.
 
-Refuses to know either of them. Called by the stream transport, and by the loops floor: unread_bytes(). A protocol that
-is a Receiver gets Buffers; every other protocol is served as asyncio serves it, with `bytes` or through get_buffer().
+Refuses to know either of them. Called by the stream transport; ensure_nothing_unread() where TLS starts. A protocol
+that is a Receiver gets Buffers; every other one is served as asyncio serves it, with `bytes` or through get_buffer().
 """
 
 from poolio.memory.buffer cimport Buffer
@@ -31,6 +31,11 @@ cdef class Receiver:
         return 0
 
 
-def unread_bytes(protocol):
-    """How many bytes a protocol has received and not delivered yet; 0 for one that is not poolio's."""
-    return (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else 0
+def ensure_nothing_unread(protocol):
+    """Raise RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS.
+
+    A protocol that is not poolio's is not asked.
+    """
+    unread = (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else 0
+    if unread:
+        raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")

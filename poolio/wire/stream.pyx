@@ -44,7 +44,9 @@ from poolio.c.python cimport (
 from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
-from poolio.wire.endpoint cimport AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, take_socket
+from poolio.wire.endpoint cimport (
+    AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, take_socket,
+)
 from poolio.wire.reactor cimport Reactor, mark_dirty
 from poolio.wire.readslab cimport read_slab_for, room_in
 from poolio.wire.receiver cimport Receiver
