@@ -91,6 +91,12 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         factory = protocol_factory if sslcontext is None else tls_factory
         self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server, context)
 
+    def _forget_listeners(self) -> None:
+        """Called when the loop was closed: nothing accepts any more, and a server that nobody else holds ends."""
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            listener.stop()
+
     def _stop_serving(self, sock):  # type: ignore
         listener = self._listeners.pop(sock.fileno(), None)
         if listener is not None:

@@ -34,6 +34,10 @@ class EventLoop(AdaptedLoop):
         super().__init__(selector)
         selector.serve(self)
 
+    def close(self) -> None:
+        super().close()
+        self._forget_listeners()
+
     def _ensure_fd_no_transport(self, fd):  # type: ignore
         super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
         transport = self._reactor.source_at(fd if isinstance(fd, int) else int(fd.fileno()))

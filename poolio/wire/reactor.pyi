@@ -5,6 +5,9 @@ HAS_EPOLL: Final[bool]
 
 class Source: ...
 
+class Bell:
+    def __call__(self) -> None: ...
+
 class Reactor:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None: ...
     @property

@@ -284,15 +284,37 @@ cdef int _new_epoll() except -1:
     return fd
 
 
+cdef class Bell:
+    """What a loop that is not poolio's calls when some source is ready. The loop drops it when it is closed, and the
+    reactor ends then: the loop has no other way to tell.
+    """
+
+    cdef Reactor reactor
+
+    def __call__(self):
+        self.reactor.on_readable()
+
+    def __del__(self):
+        if self.reactor is None:            # made by __new__() alone
+            return
+        adapter, self.reactor.adapter = self.reactor.adapter, None
+        if adapter is not None:
+            adapter._forget_listeners()
+        self.reactor.close()
+
+
 cpdef Reactor reactor_of(object loop):
     """The reactor of this loop: its selector's, or another that the loop watches, made if there is none."""
     cdef Reactor reactor
+    cdef Bell bell
     existing = _reactors.get(id(loop))
     if existing is not None:
         return existing
     reactor = Reactor(loop)
     reactor.transports = getattr(loop, "_transports", None)
-    loop.add_reader(reactor.epoll_fd, reactor.on_readable)
+    bell = Bell.__new__(Bell)
+    bell.reactor = reactor
+    loop.add_reader(reactor.epoll_fd, bell)
     _reactors[id(loop)] = reactor
     return reactor
 
