@@ -39,22 +39,33 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
     def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
         return self
 
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        """Raise RuntimeError if a transport that is not closing has this descriptor, as asyncio's own loop does."""
+        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+        number = fd if isinstance(fd, int) else int(fd.fileno())
+        transport: Any = self._reactor.endpoint_at(number)
+        if transport is not None and not transport.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+
     # `context` is CPython 3.15's: the one that the callbacks of a connection run in. None: a copy of the current one.
 
     def _make_socket_transport(  # type: ignore
         self, sock, protocol, waiter=None, *, extra=None, server=None, context=None,
     ):
+        self._ensure_fd_no_transport(sock)
         return open_transport(self._reactor, sock, protocol, waiter, extra, server, context)
 
     def _make_ssl_transport(  # type: ignore
         self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, server_hostname=None, extra=None,
         server=None, context=None, **timeouts,
     ):
+        self._ensure_fd_no_transport(rawsock)
         tls = self._tls(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         open_transport(self._reactor, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):  # type: ignore
+        self._ensure_fd_no_transport(sock)
         return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
 
     def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
@@ -107,9 +118,11 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         resume_reading = transp.is_reading()
         transp.pause_reading()
         await transp._make_empty_waiter()
+        sock = transp._sock.dup()  # whose number is waited for, while the transport may be reading from its own
         try:
-            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+            return await self.sock_sendfile(sock, file, offset, count, fallback=False)
         finally:
+            sock.close()
             transp._reset_empty_waiter()
             if resume_reading:
                 transp.resume_reading()
@@ -122,6 +135,7 @@ class BorrowedLoop(AdaptedLoop):
         self._loop = loop
         self._reactor = reactor
         self._listeners = {}
+        self._transports = getattr(loop, "_transports", {})
         self._unix_server_sockets: dict[Any, int] = {}
 
     @property

@@ -9,7 +9,6 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop
-from poolio.wire.endpoint import Endpoint
 from poolio.wire.selector import Selector
 
 __all__ = ["EventLoop", "new_event_loop", "run"]
@@ -37,12 +36,6 @@ class EventLoop(AdaptedLoop):
     def close(self) -> None:
         super().close()
         self._forget_listeners()
-
-    def _ensure_fd_no_transport(self, fd):  # type: ignore
-        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
-        transport = self._reactor.source_at(fd if isinstance(fd, int) else int(fd.fileno()))
-        if isinstance(transport, Endpoint):
-            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
 
 
 def new_event_loop() -> EventLoop:

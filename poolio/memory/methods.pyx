@@ -1,7 +1,8 @@
-"""Owns two changes to finished classes: inherited methods become a class's own, and public names say `poolio`.
+"""Owns three changes to finished classes: inherited methods become a class's own, public names say `poolio`, and
+objects can't be made by __new__() alone.
 
-Refuses to know the classes. Called once for each: own_methods() when the module of the class is loaded, make_public()
-when the package is, or when serve() is asked for.
+Refuses to know the classes. Called once for each: own_methods() and forbid_new() when the module of the class is
+loaded, make_public() when the package is, or when serve() is asked for.
 
 CPython calls a compiled method without a detour only if it belongs to the object's very class: 9 ns less on 3.11.
 """

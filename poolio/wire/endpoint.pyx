@@ -263,6 +263,7 @@ cdef class Endpoint(Claimant):
             return
         self._remember_addresses()
         self.drop_queue()
+        self.reactor.remove_endpoint(self)
         fd, self.fd = self.fd, -1
         if self.sock is None:
             poolio_close(fd)
@@ -365,7 +366,8 @@ cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object con
 
 
 cdef object make_known(Endpoint endpoint):
-    """Tell asyncio's own loop of the endpoint, or the loop would let others watch the same descriptor."""
+    """Tell the reactor of the endpoint, and asyncio's own loop: one descriptor must not be watched twice."""
+    endpoint.reactor.put_endpoint(endpoint)
     if endpoint.reactor.transports is not None:
         endpoint.reactor.transports[endpoint.fd] = endpoint
 

@@ -33,6 +33,8 @@ cdef class Reactor:
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
+    cdef PyObject **endpoints      # by descriptor, borrowed; NULL: none. They put themselves in and out
+    cdef Py_ssize_t endpoints_room
     cdef int epoll_fd              # -1: closed
     cdef public object tls_room    # what its TLS connections are read into, one after another; None before the first
     cdef list sources              # descriptor -> the registered source, kept alive by this; None: there is none
@@ -46,6 +48,8 @@ cdef class Reactor:
     cdef poolio_event seen[BATCH]
     cdef int seen_count
 
+    cdef int put_endpoint(self, Source endpoint) except -1
+    cdef void remove_endpoint(self, Source endpoint) noexcept
     cdef int set_interest(self, Source source, unsigned int events) except -1
     cdef int renew(self, Source source) except -1
     cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept

@@ -26,9 +26,10 @@ import sys
 from weakref import WeakSet, WeakValueDictionary
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.errno cimport EINTR, ENOENT
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from poolio.c.net cimport (
     POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_set, poolio_epoll_wait, poolio_event,
@@ -78,6 +79,7 @@ cdef class Reactor:
         _all_reactors.add(self)
 
     def __dealloc__(self):
+        PyMem_Free(self.endpoints)
         if self.epoll_fd >= 0:
             poolio_close(self.epoll_fd)
 
@@ -236,6 +238,30 @@ cdef class Reactor:
                 self.current = NULL
                 self.end_callback()
         return count
+
+    cdef int put_endpoint(self, Source endpoint) except -1:
+        """Let endpoint_at() find it, whether it is waited for or not, until remove_endpoint()."""
+        cdef Py_ssize_t room = max(endpoint.fd + 1, 2 * self.endpoints_room)
+        cdef PyObject **endpoints
+        if endpoint.fd >= self.endpoints_room:
+            endpoints = <PyObject **>PyMem_Realloc(self.endpoints, <size_t>room * sizeof(PyObject *))
+            if endpoints == NULL:
+                raise MemoryError(f"the system has no memory left to know {room} descriptors")
+            memset(endpoints + self.endpoints_room, 0, <size_t>(room - self.endpoints_room) * sizeof(PyObject *))
+            self.endpoints = endpoints
+            self.endpoints_room = room
+        self.endpoints[endpoint.fd] = <PyObject *>endpoint
+        return 0
+
+    cdef void remove_endpoint(self, Source endpoint) noexcept:
+        if 0 <= endpoint.fd < self.endpoints_room and self.endpoints[endpoint.fd] == <PyObject *>endpoint:
+            self.endpoints[endpoint.fd] = NULL
+
+    def endpoint_at(self, fd):
+        """The open transport that has this descriptor, also one that is paused; None if there is none."""
+        if not 0 <= fd < self.endpoints_room or self.endpoints[<Py_ssize_t>fd] == NULL:
+            return None
+        return <object>self.endpoints[<Py_ssize_t>fd]
 
     def source_at(self, fd):
         """The source that is registered for this descriptor; None if there is none."""
