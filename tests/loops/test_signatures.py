@@ -51,7 +51,7 @@ def test_override_takes_all_that_asyncios_own_takes(ours, theirs):
 def test_overrides_are_found():
     names = {each.id for each in overrides()}
     assert {"AdaptedLoop._make_socket_transport", "AdaptedLoop._make_ssl_transport", "AdaptedLoop._start_serving",
-            "AdaptedLoop.start_tls", "EventLoop._ensure_fd_no_transport"} <= names
+            "AdaptedLoop.start_tls", "AdaptedLoop._ensure_fd_no_transport"} <= names
 
 
 @pytest.mark.parametrize("function, arguments", (
