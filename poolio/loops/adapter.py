@@ -118,11 +118,10 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         resume_reading = transp.is_reading()
         transp.pause_reading()
         await transp._make_empty_waiter()
-        sock = transp._sock.dup()  # whose number is waited for, while the transport may be reading from its own
         try:
-            return await self.sock_sendfile(sock, file, offset, count, fallback=False)
+            with transp._sock.dup() as sock:  # its number is waited for, while the transport may read from its own
+                return await self.sock_sendfile(sock, file, offset, count, fallback=False)
         finally:
-            sock.close()
             transp._reset_empty_waiter()
             if resume_reading:
                 transp.resume_reading()

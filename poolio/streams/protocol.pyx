@@ -33,10 +33,10 @@ cdef class StreamCore(ProtocolCore):
         self.reader.feed_data(buf)
 
     cdef Py_ssize_t unread(self) except -1:
-        return self.reader.chain.size
+        return 0 if self.reader is None else self.reader.chain.size
 
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
-        return self.reader.chain.bytes_in(pool)
+        return 0 if self.reader is None else self.reader.chain.bytes_in(pool)
 
     @property
     def loop(self):

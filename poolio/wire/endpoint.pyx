@@ -9,10 +9,14 @@ close() or abort(), but through the loop's call_soon().
 An accepted connection has no socket object until somebody asks for it. The object owns the descriptor from then on.
 """
 
+import os
 import socket
 import warnings
 from asyncio import trsock
 from asyncio.log import logger
+from contextlib import suppress
+
+from libc.errno cimport EBADF
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
 from poolio.wire.address cimport address_of
@@ -258,12 +262,18 @@ cdef class Endpoint(Claimant):
 
     cdef object close_socket(self):
         self.reactor.set_interest(self, 0)
+        self.reactor.remove_endpoint(self)      # what may fail comes afterwards
         leave_list(self)
+        if self.state & SHORT and self.slab is not None:
+            self.state &= ~<unsigned int>SHORT
+            stop_waiting(self, self.slab)
         if self.fd < 0:
             return
+        if self.state & SENDS_FILE and self.sock is not None:
+            with suppress(OSError):             # sendfile() has a descriptor of its own on the same socket
+                self.sock.shutdown(socket.SHUT_RDWR)
         self._remember_addresses()
         self.drop_queue()
-        self.reactor.remove_endpoint(self)
         fd, self.fd = self.fd, -1
         if self.sock is None:
             poolio_close(fd)
@@ -279,7 +289,7 @@ cdef class Endpoint(Claimant):
     def set_protocol(self, protocol):
         """Hand over to this protocol: it is called from now on."""
         self.send_cork()
-        if self.state & SHORT:                  # the other protocol may have another pool
+        if self.state & SHORT and self.slab is not None:        # the other protocol may have another pool
             stop_waiting(self, self.slab)
             self.room_again()
         self.protocol = protocol
@@ -378,6 +388,8 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     Otherwise the number could become another file's, and the endpoint would read from that file and write to it. The
     count is the one that files made by socket.makefile() use (uvloop does the same).
     """
+    if sock.fileno() < 0:
+        raise OSError(EBADF, f"{os.strerror(EBADF)}: the socket was closed before a transport could be made of it")
     endpoint.fd = sock.fileno()
     endpoint.sock = sock
     endpoint.family = sock.family

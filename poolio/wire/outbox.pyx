@@ -144,8 +144,7 @@ cdef class Outbox(Endpoint):
             buf = <Buffer>data
             ensure_alive(buf)
             try_freeze(buf)
-            if train > 0:                       # error_received() may release the caller's Buffer during the train
-                buf = slice_of(buf, 0, buf.length)
+            buf = slice_of(buf, 0, buf.length)      # the caller's may be released meanwhile, by a callback or a thread
             return self._send_bytes(buf, buf.data, buf.length, train, addr)
         if PyBytes_CheckExact(data):
             return self._send_bytes(data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), train, addr)

@@ -102,7 +102,7 @@ cdef class Reactor:
         """Wait for these events of the source, and keep it alive meanwhile; 0 takes it out. OSError if epoll fails."""
         cdef int result
         cdef list sources = self.sources
-        if source.interest != 0 and sources[source.fd] is not source:
+        if source.interest != 0 and (source.fd >= len(sources) or sources[source.fd] is not source):
             source.interest = 0      # others have closed its descriptor, which is another source's by now
         if source.interest == events or self.epoll_fd < 0:
             return 0
@@ -129,13 +129,17 @@ cdef class Reactor:
         """
         cdef uint64_t data = (<uint64_t>source.ticket << 32) | <unsigned int>source.fd
         cdef int result = poolio_epoll_set(self.epoll_fd, source.fd, before, after, data)
-        if result == -ENOENT and before != 0 and after != 0:
+        if result == -ENOENT and before != 0 and after != 0 and source.only_notes:
             result = poolio_epoll_set(self.epoll_fd, source.fd, 0, after, data)
         return result
 
     cdef int renew(self, Source source) except -1:
         """Wait for the same events as before, even if others have closed the descriptor and opened it again."""
-        cdef int result = 0 if source.interest == 0 else self._register(source, source.interest, source.interest)
+        cdef unsigned int events = source.interest
+        cdef int result
+        if events == 0 or source.fd >= len(self.sources) or self.sources[source.fd] is not source:
+            return self.set_interest(source, events)
+        result = self._register(source, events, events)
         if result < 0:
             raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         return 0

@@ -103,16 +103,18 @@ cdef class Shortage:
             for claimant in self.waiting:
                 try:
                     claimant.room_again()
-                except OSError as exc:
+                except Exception as exc:
                     claimant.fail(exc, "Fatal error on transport")
             return
-        if self.slab.loop.time() - self.since > PATIENCE_SECONDS:
-            self.since = self.slab.loop.time()
-            self._close_one(self.slab.refusal)
-        if self.waiting:
-            self.slab.loop.call_later(RETRY_SECONDS, self._look)
-        else:
-            self.slab.shortage = None
+        try:
+            if self.slab.loop.time() - self.since > PATIENCE_SECONDS:
+                self.since = self.slab.loop.time()
+                self._close_one(self.slab.refusal)
+        finally:                                # whatever that raises, those that wait are looked after
+            if self.waiting:
+                self.slab.loop.call_later(RETRY_SECONDS, self._look)
+            else:
+                self.slab.shortage = None
 
     cdef int _close_one(self, exc) except -1:
         cdef Claimant claimant, most

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 from kit.echoes import RecordingEcho
-from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, on_pool, own_transports
+from kit.memory import SMALL_SLAB
+from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, on_pool, own_transports, turns
 from kit.wires import BLOCK, OURS, eventually, run
 
 import poolio
@@ -89,4 +90,22 @@ def test_pool_held_by_unread_answers_the_one_with_most_is_closed(loop_name, make
             protocol.transport.abort()
             await protocol.ended
             peer.close()
+    run(loop_name, main)
+
+
+@own_transports
+def test_connection_that_ended_while_it_waited_for_memory_takes_another_protocol(loop_name, make_pool):
+    async def main():
+        pool = make_pool(slab_size=SMALL_SLAB, max_bytes=SMALL_SLAB)
+        held = [pool.alloc_unsafe(SMALL_SLAB // 4) for _ in range(4)]
+        protocol, peer = await linked(on_pool(pool))
+        with peer:
+            transport = protocol.transport
+            peer.sendall(b"x")
+            await turns(10)
+            transport.abort()
+            await protocol.ended
+            transport.set_protocol(Recorder())
+            held.clear()
+            await turns(5)
     run(loop_name, main)

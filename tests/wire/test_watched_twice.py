@@ -1,6 +1,7 @@
 """One descriptor watched twice: what asyncio refuses is refused, and what it allows works."""
 
 import asyncio
+import os
 import socket
 
 import pytest
@@ -98,3 +99,57 @@ async def test_socket_of_a_transport_is_not_given_to_another():
         assert peer.recv(10) == b"alive"
         transport.abort()
         await protocol.ended
+
+
+@on(*OURS)
+async def test_transport_is_aborted_while_a_file_is_sent_the_connection_ends(loop_name, file):
+    protocol, peer = await linked()
+    with peer:
+        shrink_kernel_buffers(protocol.transport, peer)
+        sending = asyncio.ensure_future(sendfile(loop_name, protocol.transport, file))
+        await turns(10)
+        protocol.transport.abort()
+        await protocol.ended
+        with pytest.raises(OSError):
+            await sending
+        assert len(await received_by(peer)) < 3_000_000
+
+
+@on(*OURS)
+async def test_number_closed_while_watched_and_used_by_a_transport_meanwhile_can_be_watched_again(loop_name):
+    if loop_name != "poolio":
+        pytest.skip("on other loops add_reader() is theirs")
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    loop.add_reader(reading, int)
+    os.close(reading)
+    ours, peer = socket.socketpair()
+    with peer:
+        ours.setblocking(False)
+        assert ours.fileno() == reading
+        transport, protocol = await net().create_unix_connection(Recorder, sock=ours)
+        transport.abort()
+        await protocol.ended
+        called = asyncio.Event()
+        again, other = os.pipe()
+        assert again == reading
+        loop.add_reader(again, called.set)
+        os.write(other, b"x")
+        await asyncio.wait_for(called.wait(), 5)
+        loop.remove_reader(again)
+        for number in (writing, again, other):
+            os.close(number)
+
+
+@on(*OURS)
+async def test_socket_closed_by_the_factory_is_an_error():
+    ours, peer = socket.socketpair()
+
+    def factory():
+        ours.close()
+        return Recorder()
+
+    with peer:
+        ours.setblocking(False)
+        with pytest.raises((OSError, ValueError)):
+            await net().create_unix_connection(factory, sock=ours)
