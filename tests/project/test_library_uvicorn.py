@@ -29,7 +29,7 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": body[start:start + 100_003], "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 """
-WHO = ("poolio.loops.event_loop.EventLoop poolio.wire.stream.StreamTransport "
+WHO = ("poolio.EventLoop poolio.wire.stream.StreamTransport "
        "uvicorn.protocols.http.httptools_impl.RequestResponseCycle")
 
 
