@@ -388,9 +388,9 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     Otherwise the number could become another file's, and the endpoint would read from that file and write to it. The
     count is the one that files made by socket.makefile() use (uvloop does the same).
     """
-    if sock.fileno() < 0:
-        raise OSError(EBADF, f"{os.strerror(EBADF)}: the socket was closed before a transport could be made of it")
     endpoint.fd = sock.fileno()
+    if endpoint.fd < 0:
+        raise OSError(EBADF, f"{os.strerror(EBADF)}: the socket was closed before a transport could be made of it")
     endpoint.sock = sock
     endpoint.family = sock.family
     if isinstance(sock, socket.socket):
