@@ -25,7 +25,6 @@ warnings.simplefilter("ignore")
 import poolio, {module} as module
 ARGUMENTS = ((), (b"x",), (1,), (None,), (b"x", 1), (1, b"x"), (1, 0))
 LEFT_OUT = {{"__new__", "__class__", "__init_subclass__", "__subclasshook__", "__dir__", "__format__"}}
-tried = 0
 for kind in list(vars(module).values()):
     if not isinstance(kind, type) or kind.__flags__ & 1 << 9 or not kind.__module__.startswith("poolio"):
         continue
@@ -42,8 +41,6 @@ for kind in list(vars(module).values()):
                     result.close()
             except BaseException:
                 pass
-            tried += 1
-print(tried)
 """
 
 
@@ -51,7 +48,6 @@ print(tried)
 def test_class_made_by_new_alone_does_not_crash(module):
     done = subprocess.run([sys.executable, "-c", USE_ALL.format(module=module)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 0
 
 
 @pytest.mark.parametrize("module, name", INTERNAL.items())
