@@ -23,6 +23,7 @@
 #?  references     the tests of memory on a debug interpreter, each several times: do references grow?
 #?  portable       the tests of a build without epoll, as on other systems
 #?  full           every loop x wire x size x connections x zeroing mode (1,152 cases)
+#?  newest         `make test` and cpython on CPython 3.14 and 3.15, in a small root of Debian unstable: needs root, debootstrap
 #?  libraries      aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
 #?  cpython        CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #?  link           TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
@@ -129,6 +130,10 @@ check-libraries: $(VENV)/.with-test,libraries
 check-cpython: $(VENV)/.with-test
 	$(BIN)/python tests/project/cpython.py
 
+# The interpreters are in the root; TESTS and OPTIONS reach it by the environment.
+check-newest:
+	$(PYTHON) tests/project/newest.py
+
 check-link: TESTS = tests/faults/test_link*.py
 check-link: $(VENV)/.with-test
 	$(BIN)/pytest $(OPTIONS) $(TESTS)
@@ -216,4 +221,4 @@ wheel: .venv-wheel/.with-tools
 
 clean:
 	find poolio -name "*.so" -delete -o -name "*.c" -delete
-	rm -rf build dist *.egg-info .venv .venv-* .coverage .coverage.*
+	rm -rf build dist *.egg-info .venv .venv-* .newest .newest-* .coverage .coverage.*

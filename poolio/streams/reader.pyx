@@ -14,6 +14,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
 from poolio.framing.codec cimport Codec
@@ -192,7 +193,7 @@ cdef class Operation(Awaitable):
 
 cdef Operation _operation(StreamReader reader, Method *method, Py_ssize_t count, object subject):
     cdef Operation call = reader.spare
-    if call is None or (<PyObject *>call).ob_refcnt > 2 or not call.is_finished:         # 2: the reader's, ours
+    if call is None or _Py_REFCNT(<PyObject *>call) > 2 or not call.is_finished:         # 2: the reader's, ours
         call = reader.spare = Operation.__new__(Operation)
     call.is_started = call.is_finished = False
     call.reader = reader

@@ -29,6 +29,7 @@ from weakref import WeakValueDictionary
 
 cimport cython
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 
 from poolio.c.guard cimport ensure
 from poolio.memory.allocation cimport fill_view, new_holder
@@ -108,7 +109,7 @@ cdef class ReadSlab:
     cdef Reservation reserve(self):
         """Room for the next read: the rest of the slab, at least a quarter of one."""
         cdef Reservation room
-        if self.latest is None or not _held_once(<PyObject *>self.latest) or self.latest.exports > 0:
+        if self.latest is None or _Py_REFCNT(<PyObject *>self.latest) != 1 or self.latest.exports > 0:
             self._give_up_latest()
             self.latest = Reservation.__new__(Reservation)
             self.latest.store = self.pool
@@ -216,10 +217,6 @@ cdef class ReadSlab:
 
 
 forbid_new(ReadSlab)
-
-
-cdef inline bint _held_once(PyObject *thing) noexcept:
-    return thing.ob_refcnt == 1
 
 
 cdef ReadSlab read_slab_for(Pool pool, object loop):

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import socket
-import sys
 
 import pytest
 from kit.echoes import CopyingEcho, FramedEcho, PiecesEcho, PlainEcho, RecordingEcho
@@ -461,8 +460,6 @@ async def test_object_fails_while_reading_the_connection_ends_or_goes_on(loop_na
 
 
 @with_testcapi
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="on CPython 3.13 a Buffer is left or the interpreter crashes, "
-                    "and it is not known yet whose fault that is")
 @on("poolio-on-asyncio")
 async def test_object_fails_while_a_stream_reads_the_task_hears_of_it(loop_name, make_pool):
     pool = make_pool(slab_size=65_536)
