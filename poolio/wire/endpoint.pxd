@@ -26,6 +26,7 @@ cdef class Endpoint(Claimant):
     cdef unsigned int state        # a set of State
     cdef int lost_writes           # writes after the end
     cdef int family                # of the socket
+    cdef int receives_as           # ReceivesAs of a stream transport; here it fills a gap of 4 bytes
     # from the opening to the end, when connection_lost() was called and the socket is closed
     cdef object protocol
     cdef object context            # the contextvars that its callbacks run in

@@ -18,7 +18,6 @@ cdef enum ReceivesAs:
 
 cdef class StreamTransport(Endpoint):
     cdef dict __dict__             # what users and mocks set; made when it is asked for
-    cdef ReceivesAs receives_as
     # from the opening to the end
     cdef object server             # the server that has accepted it; None: no server has
     # reading
