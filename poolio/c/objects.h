@@ -49,6 +49,12 @@ static inline void poolio_set_send(PyTypeObject *kind, poolio_step send)
     kind->tp_as_async->am_send = (sendfunc)send;
 }
 
+/* Drops the __dict__ that Cython has made for a new object. Python makes another one when an attribute is set. */
+static inline void poolio_without_dict(PyObject *object)
+{
+    Py_CLEAR(*(PyObject **)((char *)object + Py_TYPE(object)->tp_dictoffset));
+}
+
 /* For a Cython function that finds an exception set: this call, declared `except -1`, raises that exception. */
 static inline int poolio_raise_again(void)
 {

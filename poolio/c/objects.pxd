@@ -6,6 +6,7 @@ cdef extern from "poolio/c/objects.h":
     object poolio_revive(PyObject *object)
     bint poolio_is_method(object thing)
     object poolio_method_of(PyTypeObject *kind, object method)
+    void poolio_without_dict(PyObject *object)
     void poolio_rename(PyTypeObject *kind, const char *name)
     PyObject *poolio_owner_of_view(object view)
     int poolio_raise_again() except -1

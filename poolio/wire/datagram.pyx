@@ -256,7 +256,7 @@ def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waite
     transport.received.expected = FIRST_SLOT
     transport.received.burst = POOLIO_BATCH
     take_socket(transport, sock)
-    transport.extra = dict(extra) if extra else {}
+    transport.extra = dict(extra) if extra else None
     transport.is_udp = poolio_datagram_options(transport.fd)
     peer = transport.get_extra_info("peername") if poolio_peer(transport.fd, &transport.peer) == 0 else None
     transport.is_connected = peer is not None

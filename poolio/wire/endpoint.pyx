@@ -19,6 +19,7 @@ from contextlib import suppress
 from libc.errno cimport EBADF
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
+from poolio.c.objects cimport poolio_without_dict
 from poolio.wire.address cimport address_of
 from poolio.wire.reactor cimport Reactor
 from poolio.wire.receiver cimport Receiver
@@ -367,6 +368,7 @@ forbid_new(Endpoint)
 
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
     """Fill in a new endpoint. The caller fills in fd, family and peer, and sock if there is a socket object."""
+    poolio_without_dict(<PyObject *>endpoint)       # 64 bytes that an idle connection does not need
     endpoint.protocol = protocol
     endpoint.context = context
     endpoint.high_water = HIGH_WATER

@@ -529,7 +529,7 @@ def open_transport(Reactor reactor, sock, protocol, waiter=None, extra=None, ser
     cdef StreamTransport transport
     transport = new_transport(reactor, protocol, PyContext_CopyCurrent() if context is None else context)
     take_socket(transport, sock)
-    transport.extra = dict(extra) if extra else {}
+    transport.extra = dict(extra) if extra else None
     poolio_peer(transport.fd, &transport.peer)
     if sock.family == AF_INET or sock.family == AF_INET6:
         poolio_no_delay(transport.fd)

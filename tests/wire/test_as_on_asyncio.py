@@ -1,6 +1,7 @@
 """Habits of asyncio's transports that others rely on: attributes, limits, sockets, connection_made() that raises."""
 
 import asyncio
+import gc
 import socket
 
 from kit.pairs import Recorder, linked, on, received_by, turns
@@ -19,6 +20,18 @@ async def test_transports_take_attributes(loop_name):
         assert protocol.transport.note == 1
         protocol.transport.abort()
         await turns(5)
+
+
+@on(*OURS)
+async def test_transport_without_attributes_of_its_own_has_no_dict(loop_name):
+    """An empty one would be a fifth of what an idle connection costs."""
+    protocol, peer = await linked()
+    with peer:
+        assert {} not in gc.get_referents(protocol.transport)
+        protocol.transport.note = 1
+        assert {"note": 1} in gc.get_referents(protocol.transport)
+        protocol.transport.abort()
+        await protocol.ended
 
 
 @model_and_ours
