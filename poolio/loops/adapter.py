@@ -14,13 +14,13 @@ It has two subclasses:
 
 import asyncio
 import sys
-from asyncio import sslproto
+from ssl import SSLContext
 from typing import Any
 
 from poolio.wire.datagram import open_datagram_transport
 from poolio.wire.listener import Listener
 from poolio.wire.reactor import Reactor, reactor_of
-from poolio.wire.receiver import ensure_nothing_unread
+from poolio.wire.receiver import drop_unread, unread_of
 from poolio.wire.stream import open_transport
 from poolio.wire.tls import TLSProtocol, share_room
 
@@ -68,19 +68,35 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         self._ensure_fd_no_transport(sock)
         return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
 
-    def _tls(self, *arguments: Any, **options: Any) -> sslproto.SSLProtocol:
+    def _tls(self, *arguments: Any, **options: Any) -> TLSProtocol:
         tls = TLSProtocol(self._loop_of_transports(), *arguments, **options)
         share_room(tls, self._reactor)
         return tls
 
-    async def start_tls(
-        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any,
-    ) -> asyncio.Transport | None:
-        ensure_nothing_unread(protocol)
-        secured = await super().start_tls(transport, protocol, sslcontext, **options)
-        if secured is not None:  # it is None if the connection was lost just now
-            share_room(secured._ssl_protocol, self._reactor)  # type: ignore[attr-defined]
-        return secured
+    async def start_tls(  # type: ignore
+        self, transport, protocol, sslcontext, *, server_side=False, server_hostname=None, **timeouts,
+    ):
+        if not isinstance(sslcontext, SSLContext):
+            raise TypeError(f"start_tls() needs an ssl.SSLContext, got {sslcontext!r}")
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        unread = unread_of(protocol)
+        waiter = self.create_future()
+        tls = self._tls(
+            protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, **timeouts)
+        tls.begin_with(unread)
+        transport.pause_reading()  # nothing must come before connection_made()
+        transport.set_protocol(tls)
+        drop_unread(protocol)
+        scheduled = self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            for handle in scheduled:
+                handle.cancel()
+            raise
+        return tls._app_transport  # None if the connection was lost just now
 
     async def create_unix_server(
         self, protocol_factory: Any, path: Any = None, *, sock: Any = None, **options: Any,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop, adapter_of
 from poolio.loops.server import Server
+from poolio.wire import tls
 from poolio.wire.datagram import DatagramTransport
 
 __all__ = [
@@ -79,13 +80,16 @@ async def create_unix_connection(
 async def start_tls(
     transport: asyncio.Transport, protocol: asyncio.BaseProtocol, sslcontext: SSLContext, **options: Any,
 ) -> asyncio.Transport | None:
-    """Upgrade a connection on poolio's transport to TLS, as `loop.start_tls()` does, with its options, on any loop.
+    """Upgrade a connection to TLS, as `loop.start_tls()` does, with its options, on any loop and any transport of it.
+
+    The transport may be encrypted already: TLS runs in TLS then. What is unread in a StreamProtocol or a FramedProtocol
+    is the beginning of the handshake. Any other protocol was given all that came, and what it keeps is lost to TLS.
 
     Returns the new transport, or None if the connection was lost meanwhile. The protocol is not told: call its
-    connection_made() yourself. RuntimeError if something is unread; ssl.SSLError and TimeoutError if the handshake
-    fails.
+    connection_made() yourself. ssl.SSLError, OSError and TimeoutError if the handshake fails; the connection is closed
+    then. RuntimeError within a frame that is too large and is being dropped.
     """
-    return await _adapter().start_tls(transport, protocol, sslcontext, **options)
+    return await tls.start_tls(transport, protocol, sslcontext, loop=asyncio.get_running_loop(), **options)
 
 
 async def create_datagram_endpoint(

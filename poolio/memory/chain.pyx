@@ -13,7 +13,7 @@ time costs two copies of each byte, and not an object for each. Small rests betw
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_CheckExact
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memchr, memcpy
@@ -180,6 +180,13 @@ cdef class Chain:
     cdef Buffer cut(self, Py_ssize_t count):
         """Take out the first `count` bytes, 0 to size."""
         return self.cut_out(0, count, 0)
+
+    cdef bytes copy(self):
+        if self.to_discard != 0:
+            raise RuntimeError("a frame that is too large is being dropped, and its rest is still to come")
+        copied = PyBytes_FromStringAndSize(NULL, self.size)
+        self.read_into(PyBytes_AS_STRING(copied), self.size)
+        return copied
 
     cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind):
         """Drop `before` bytes, take out `count` and drop `behind`. If there is no memory, nothing is lost."""

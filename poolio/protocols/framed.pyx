@@ -105,11 +105,15 @@ cdef class FramedCore(ProtocolCore):
             self.rules = _checked(self.codec)
         return self.rules
 
-    cdef Py_ssize_t unread(self) except -1:
-        return self.chain.size
-
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return self.chain.bytes_in(pool)
+
+    cdef bytes unread(self):
+        return self.chain.copy()
+
+    cdef int drop_unread(self) except -1:
+        self.chain.clear()
+        return 0
 
 
 cdef Codec _checked(codec):

@@ -11,15 +11,13 @@ from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import Any
 
-from poolio.memory.buffer import Buffer
 from poolio.memory.methods import own_methods
 from poolio.memory.pool import Pool
-from poolio.protocols.protocol import ProtocolCore
 from poolio.streams.protocol import StreamCore
 from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
 from poolio.streams.writer import WriterCore
-from poolio.wire.receiver import ensure_nothing_unread
-from poolio.wire.stream import StreamTransport
+from poolio.wire import tls
+from poolio.wire.receiver import deliver
 
 __all__ = ["Handler", "StreamProtocol", "StreamWriter"]
 
@@ -86,32 +84,31 @@ class StreamWriter(WriterCore):
     ) -> None:
         """Upgrade the connection to TLS. Reader and writer stay the same, and go on over TLS.
 
-        RuntimeError if something is unread: the peer has sent it before the handshake, in the clear.
+        What has come and is unread is the beginning of the handshake, and is never read from the stream.
+
         ConnectionResetError if the peer has ended the stream, or the connection is lost meanwhile; ssl.SSLError if the
-        handshake fails. After these two the connection is closed.
+        handshake fails. After these two the connection is closed. RuntimeError within a frame that is being dropped.
         """
         await self.drain()
-        ensure_nothing_unread(self.protocol)
-        if self.reader.at_eof():  # the TLS layer would never learn of it, and would wait
+        if self.reader.is_at_end:  # the TLS layer would never learn of it, and would wait
             self.transport.close()
             raise ConnectionResetError("the peer has ended the stream before start_tls()")
-        transport: Any = self.transport
-        starter = transport._adapter if type(transport) is StreamTransport else self.protocol.loop
+        was_over_tls = self.protocol.is_over_tls
         self.protocol.is_over_tls = True  # the end of the stream may come before this task goes on
         try:
-            secured = await starter.start_tls(
-                self.transport, self.protocol, sslcontext, server_side=self.protocol.is_server_side,
-                server_hostname=server_hostname, ssl_handshake_timeout=ssl_handshake_timeout,
-                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            secured = await tls.start_tls(
+                self.transport, self.protocol, sslcontext, loop=self.protocol.loop,
+                server_side=self.protocol.is_server_side, server_hostname=server_hostname,
+                ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout,
             )
+            if secured is None or secured.get_extra_info("cipher") is None:  # loops tell a loss in different ways
+                raise ConnectionResetError("Connection lost")
         except BaseException as exc:
             if self.transport.is_closing():  # asyncio's TLS layer does not report an end during the handshake
                 self.protocol.lose(exc if isinstance(exc, Exception) else None)
             else:
-                self.protocol.is_over_tls = False
+                self.protocol.is_over_tls = was_over_tls
             raise
-        if secured is None:
-            raise ConnectionResetError("Connection lost")
         self._set_transport(secured)
         self.reader.replace_transport(secured)
 
@@ -230,23 +227,9 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
                 protocol.pause_writing()
             for buf in unread:
                 if not transport.is_closing():
-                    _feed(protocol, buf)
+                    deliver(protocol, buf)
             if self.reader.at_eof() and not transport.is_closing() and not protocol.eof_received():
                 transport.close()
         except BaseException:
             transport.abort()
             raise
-
-
-def _feed(protocol: Any, buf: Buffer) -> None:
-    if isinstance(protocol, ProtocolCore):
-        protocol.data_received(buf)
-    elif not isinstance(protocol, asyncio.BufferedProtocol):
-        protocol.data_received(bytes(buf))
-    else:
-        while buf:
-            room = memoryview(protocol.get_buffer(len(buf)))
-            count = buf.copy_into(room)
-            room.release()
-            protocol.buffer_updated(count)
-            buf = buf[count:]

@@ -12,7 +12,7 @@ cdef class Inflow:
     cdef Py_ssize_t limit           # bytes: above twice as many unread the transport is paused, at as many resumed
     cdef object upstream            # the transport that is paused; None: there is nothing to pause
     cdef bint is_paused
-    cdef bint is_at_end             # no more will come
+    cdef readonly bint is_at_end    # no more will come
     cdef object error               # what every call raises; None: nothing
     # While a task waits. What arrives wakes it when the chain holds `wanted` bytes
     cdef PyObject *waiting          # the call, borrowed: it calls stop_waiting() when it ends. NULL: no task waits
@@ -27,6 +27,8 @@ cdef class Inflow:
     cdef int stop_waiting(self, Awaitable call) noexcept
     cdef int taken(self) except -1
     cdef object raise_error(self)
+    # Forget all that is unread. A call that waits goes on waiting, for what comes from now on
+    cdef int drop_all(self) except -1
 
     cdef int wake(self) except -1
     cdef int _look_after(self) except -1

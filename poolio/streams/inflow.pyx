@@ -89,6 +89,11 @@ cdef class Inflow:
         self.error = RuntimeError("this connection was handed over to another protocol")
         return unread
 
+    cdef int drop_all(self) except -1:
+        self.chain.clear()
+        self.wanted = 1                     # the call tries again with the first bytes, and knows what it needs
+        return self.taken()
+
     cdef int arrived(self, Buffer buf) except -1:
         self.chain.put(buf)
         if self.waiting != NULL and self.chain.size >= self.wanted:

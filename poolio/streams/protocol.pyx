@@ -32,11 +32,14 @@ cdef class StreamCore(ProtocolCore):
         """Take data that comes from elsewhere than a transport: a Buffer, or a bytes-like object, which is copied."""
         self.reader.feed_data(buf)
 
-    cdef Py_ssize_t unread(self) except -1:
-        return 0 if self.reader is None else self.reader.chain.size
-
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0 if self.reader is None else self.reader.chain.bytes_in(pool)
+
+    cdef bytes unread(self):
+        return b"" if self.reader is None else self.reader.chain.copy()
+
+    cdef int drop_unread(self) except -1:
+        return 0 if self.reader is None else self.reader.drop_all()
 
     @property
     def loop(self):

@@ -16,6 +16,7 @@ cdef class Receiver:
     # connection's; it is not entered, and no task is current
     cdef int receive(self, Buffer buf, object context) except -1
 
-    # Bytes that it has received and not delivered yet, and how many of them lie in slabs of this pool
-    cdef Py_ssize_t unread(self) except -1
+    # What it has received and not delivered yet: how many bytes of it lie in slabs of this pool, a copy, and forgetting it
     cdef Py_ssize_t unread_in(self, Pool pool) except -1
+    cdef bytes unread(self)
+    cdef int drop_unread(self) except -1

@@ -1,8 +1,11 @@
 """Owns the contract of poolio's stream transport with poolio's protocols, which take Buffers of their own pool.
 
-Refuses to know either of them. Called by the stream transport; ensure_nothing_unread() where TLS starts. A protocol
-that is a Receiver gets Buffers; every other one is served as asyncio serves it, with `bytes` or through get_buffer().
+Refuses to know either of them. Called by the stream transport; unread_of(), drop_unread() and deliver() where a
+connection gets another protocol. A protocol that is a Receiver gets Buffers; every other one is served as asyncio
+serves it, with `bytes` or through get_buffer().
 """
+
+import asyncio
 
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
@@ -24,18 +27,51 @@ cdef class Receiver:
     cdef int receive(self, Buffer buf, object context) except -1:
         raise NotImplementedError
 
-    cdef Py_ssize_t unread(self) except -1:
-        return 0
-
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0
 
+    cdef bytes unread(self):
+        return b""
 
-def ensure_nothing_unread(protocol):
-    """Raise RuntimeError if anything is unread: what came in the clear must not be taken for the beginning of TLS.
+    cdef int drop_unread(self) except -1:
+        return 0
 
-    A protocol that is not poolio's is not asked.
+
+def unread_of(protocol):
+    """Return a copy of what a protocol has received and not delivered yet, as `bytes`.
+
+    A protocol that is not poolio's has nothing: it was given all that came. RuntimeError while the protocol is dropping
+    a frame that is too large.
     """
-    unread = (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else 0
-    if unread:
-        raise RuntimeError(f"{unread} bytes are unread, which the peer has sent in the clear before start_tls()")
+    return (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else b""
+
+
+def drop_unread(protocol):
+    """Make a protocol forget what it has received and not delivered yet: it is another one's now."""
+    if isinstance(protocol, Receiver):
+        (<Receiver>protocol).drop_unread()
+
+
+def deliver(protocol, data):
+    """Give received data to a protocol in the form that it takes, as a transport would.
+
+    `data` is a Buffer if the protocol is poolio's. RuntimeError if the protocol gives no room.
+    """
+    if isinstance(protocol, Receiver):
+        protocol.data_received(data)
+    elif not isinstance(protocol, asyncio.BufferedProtocol) and hasattr(protocol, "data_received"):
+        protocol.data_received(bytes(data))
+    else:
+        _fill_rooms(protocol, memoryview(data))
+
+
+cdef object _fill_rooms(protocol, rest):
+    while rest:
+        room = memoryview(protocol.get_buffer(len(rest))).cast("B")
+        count = min(len(room), len(rest))
+        if count == 0:
+            raise RuntimeError("get_buffer() returned an empty buffer")
+        room[:count] = rest[:count]
+        room.release()
+        protocol.buffer_updated(count)
+        rest = rest[count:]

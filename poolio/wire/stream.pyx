@@ -243,7 +243,7 @@ cdef class StreamTransport(Endpoint):
         """Bytes of this pool that wait here: to be sent, or to be delivered."""
         cdef Py_ssize_t held = queued_from(&self.queue, pool)
         protocol = self.protocol
-        if isinstance(protocol, SSLProtocol):
+        while isinstance(protocol, SSLProtocol):
             protocol = protocol._app_protocol   # the decrypted bytes lie with it
         if isinstance(protocol, Receiver):
             held += (<Receiver>protocol).unread_in(pool)

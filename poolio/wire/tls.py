@@ -1,26 +1,50 @@
-"""Owns what poolio changes about asyncio's TLS, which runs as a protocol on poolio's stream transport.
+"""Owns what poolio changes about asyncio's TLS, which runs as a protocol on poolio's stream transport; and the start of
+TLS on a connection that is there already, whichever transport it has.
 
-Refuses to know loops and sockets. Called by the loops floor wherever a connection becomes encrypted.
+Refuses to know how loops make connections and what sockets are. Called by the loops floor wherever a connection becomes
+encrypted, and by StreamWriter.start_tls().
+
+What has come and was not read when TLS starts belongs to TLS. A client may send its hello together with the last line
+in the clear. And what somebody has slipped in on the way must not be read as if it had come encrypted: OpenSSL gets it,
+and refuses it.
 """
 
+import asyncio
+import types
 from asyncio import sslproto
+from collections.abc import Callable, Generator
+from ssl import SSLContext
+from typing import Any
 
 from poolio.wire.reactor import Reactor
+from poolio.wire.receiver import deliver, drop_unread, unread_of
+from poolio.wire.stream import StreamTransport
 
-__all__ = ["TLSProtocol", "share_room"]
+__all__ = ["TLSProtocol", "share_room", "start_tls"]
 
 
 class TLSProtocol(sslproto.SSLProtocol):
-    """asyncio's SSLProtocol, safe for an application that reads only while it may write.
+    """asyncio's SSLProtocol, safe for an application that reads only while it may write, and for TLS in TLS.
 
     With tiny write limits asyncio's own SSLProtocol pauses such an application for ever: the session tickets of the
     handshake are not sent before the next read, and at a limit of 0 an empty queue already counts as too much.
+    On CPython 3.11 an error of a connection within raises TypeError, as its transport gives _abort() the exception.
     """
 
     def _on_handshake_complete(self, handshake_exc):  # type: ignore
         if handshake_exc is None:
             self._process_outgoing()  # type: ignore[attr-defined]
         super()._on_handshake_complete(handshake_exc)
+
+    def begin_with(self, data: bytes) -> None:
+        """Take the first bytes of the handshake, before connection_made()."""
+        self._incoming.write(data)  # type: ignore[attr-defined]
+
+    def _abort(self, exc: BaseException | None = None) -> None:
+        self._set_state(sslproto.SSLProtocolState.UNWRAPPED)  # type: ignore[attr-defined]
+        transport: Any = self._transport  # type: ignore[attr-defined]
+        if transport is not None:
+            transport._force_close(exc)
 
     def _control_app_writing(self) -> None:
         size = self._get_write_buffer_size()  # type: ignore[attr-defined]
@@ -38,3 +62,67 @@ def share_room(tls: sslproto.SSLProtocol, reactor: Reactor) -> None:
         reactor.tls_room = bytearray(tls.max_size)
     tls._ssl_buffer = reactor.tls_room  # type: ignore[attr-defined]
     tls._ssl_buffer_view = memoryview(reactor.tls_room)  # type: ignore[attr-defined]
+
+
+async def start_tls(
+    transport: Any, protocol: Any, sslcontext: SSLContext, *, loop: asyncio.AbstractEventLoop, **options: Any,
+) -> asyncio.Transport | None:
+    """Upgrade a connection on any transport of the loop, as its `start_tls()` does, with its options.
+
+    The transport may be encrypted itself. What is unread in a protocol of poolio's is the beginning of the handshake.
+    """
+    carrier = transport
+    while isinstance(carrier, sslproto._SSLProtocolTransport):  # type: ignore[attr-defined]
+        carrier = carrier._ssl_protocol._transport
+    if type(carrier) is StreamTransport:
+        secured: asyncio.Transport | None = await carrier._adapter.start_tls(
+            transport, protocol, sslcontext, **options)
+        return secured
+    return await _start_elsewhere(transport, protocol, sslcontext, loop, options)
+
+
+async def _start_elsewhere(
+    transport: Any, protocol: Any, sslcontext: SSLContext, loop: asyncio.AbstractEventLoop, options: dict[str, Any],
+) -> asyncio.Transport | None:
+    """Let the loop upgrade a transport of its own, and give its TLS protocol what is unread.
+
+    Before it waits, every loop's start_tls() schedules connection_made() and resume_reading(). What is unread comes
+    right after these two, before anything can be read.
+    """
+    is_unread = len(unread_of(protocol)) > 0
+    upgrading = loop.start_tls(transport, protocol, sslcontext, **options)
+    if not is_unread:
+        return await upgrading
+    failures: list[BaseException] = []
+    secured: asyncio.Transport | None = await _when_it_waits(
+        upgrading, lambda: loop.call_soon(_give_unread, transport, protocol, failures))
+    for exc in failures:
+        raise exc
+    return secured
+
+
+@types.coroutine
+def _when_it_waits(coroutine: Any, callback: Callable[[], object]) -> Generator[Any, Any, Any]:
+    """Await a coroutine, and call back when it waits for the first time."""
+    resume, value = coroutine.send, None
+    try:
+        waits_for = resume(value)
+        callback()
+        while True:
+            try:
+                resume, value = coroutine.send, (yield waits_for)
+            except BaseException as exc:
+                resume, value = coroutine.throw, exc
+            waits_for = resume(value)
+    except StopIteration as end:
+        return end.value
+
+
+def _give_unread(transport: Any, protocol: Any, failures: list[BaseException]) -> None:
+    try:
+        deliver(transport.get_protocol(), unread_of(protocol))
+    except BaseException as exc:
+        failures.append(exc)
+        transport.abort()
+    finally:
+        drop_unread(protocol)
