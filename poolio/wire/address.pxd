@@ -11,5 +11,7 @@ cdef object recent_address(const poolio_address *address)
 cdef bint read_address(object written, int family, poolio_address *address) except -1
 # The same if this very tuple is kept, NULL otherwise. LIFETIME: until another function of this module is called
 cdef const poolio_address *known_address(object written, int family) noexcept
+# True if both name the same peer for a socket of this family. Names are not resolved: they are no address
+cdef bint same_address(object written, object other, int family) except -1
 # Raise TypeError or ValueError if no socket of this family can have such an address, whatever its name resolves to
 cdef int check_address(object written, int family) except -1

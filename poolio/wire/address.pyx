@@ -12,6 +12,8 @@ When WAYS addresses share a hash, the next address with that hash replaces one o
 senders always shared a hash: each replaced the other, and their tuples were made again and again.)
 """
 
+import ipaddress
+import operator
 import os
 import socket
 
@@ -131,6 +133,33 @@ cdef int check_address(written, int family) except -1:
     if ("\0" if isinstance(written[0], str) else b"\0") in written[0]:
         raise ValueError(f"a host has no zero byte: {written[0]!r}")
     return 0
+
+
+cdef bint same_address(written, other, int family) except -1:
+    cdef poolio_address first, second
+    if _parse(written, family, &first) and _parse(other, family, &second):
+        return poolio_same_address(&first, &second)
+    try:
+        check_address(written, family)
+        return _peer_of(written, family) == _peer_of(other, family)
+    except (TypeError, ValueError, OSError):
+        return False
+
+
+cdef object _peer_of(written, int family):
+    """What makes a peer another one: the path; or host and port, and on a link its number. A flow does not.
+
+    OSError if the host is a name.
+    """
+    if family != AF_INET and family != AF_INET6:
+        return os.fsencode(written)
+    host, port, *rest = written
+    numbers = [*map(operator.index, rest), 0, 0]
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
+    if family == AF_INET:
+        return found
+    where = ipaddress.IPv6Address(found[0])
+    return found[0], found[1], (numbers[1] or found[3]) if where.is_link_local or where.is_multicast else 0
 
 
 cdef void _remember(const poolio_address *address, written) noexcept:

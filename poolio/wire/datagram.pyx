@@ -107,7 +107,7 @@ cdef class DatagramTransport(Outbox):
 
     cdef int on_failure(self, exc) except -1:
         self.inbox.take_errors()                # the next endpoint that uses the inbox must not get them
-        return self.fail(exc, "Fatal error on datagram transport")
+        return self.fail(exc, "Fatal read error on datagram transport")
 
     cdef int _read(self) except -1:
         """Read until there is no more, or enough for one pass; then deliver it."""

@@ -27,6 +27,8 @@ from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting
 
 from poolio.memory.methods import forbid_new
 
+cdef int IPPROTO_TCP = socket.IPPROTO_TCP
+
 cdef enum:
     HIGH_WATER = 65536          # asyncio's defaults
     LOW_WATER = 16384
@@ -302,8 +304,11 @@ cdef class Endpoint(Claimant):
             self.send_cork()                    # before somebody else writes to it
         if self.extra is not None and name in self.extra:
             return self.extra[name]
-        if name == "socket" and (self.sock is not None or self.fd >= 0):
-            return self._keep(name, trsock.TransportSocket(self.socket_of()))
+        if name == "socket":
+            sock = self.socket_of()
+            if sock is None:
+                sock = closed_socket(self.family)
+            return default if sock is None else self._keep(name, trsock.TransportSocket(sock))
         if name == "sockname" or name == "peername":
             return self._address(name)
         return default
@@ -352,7 +357,7 @@ cdef class Endpoint(Claimant):
 
     @property
     def _sock(self):
-        return self.socket_of()
+        return self.socket_of() if self.fd >= 0 else None
 
     @property
     def _sock_fd(self):
@@ -398,6 +403,21 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     if isinstance(sock, socket.socket):
         sock._io_refs += 1
     return 0
+
+
+cdef int protocol_of(int family) noexcept:
+    """The number of the protocol of a stream socket: accept() does not tell it."""
+    return IPPROTO_TCP if family == AF_INET or family == AF_INET6 else 0
+
+
+cdef object closed_socket(int family):
+    """Make what is left of a stream socket that had no object until its end; None if there is no descriptor for it."""
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM, protocol_of(family))
+    except OSError:
+        return None
+    sock.close()
+    return sock
 
 
 cdef object release_socket(sock):

@@ -27,7 +27,7 @@ from poolio.c.net cimport poolio_address
 from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool
-from poolio.wire.address cimport check_address, known_address, read_address
+from poolio.wire.address cimport check_address, known_address, read_address, same_address
 from poolio.wire.endpoint cimport BLOCKED, CLOSING, LOST, RESTS, Endpoint
 
 from poolio.memory.methods import forbid_new
@@ -49,10 +49,10 @@ cdef class Outbox(Endpoint):
     def sendto(self, data, addr=None):
         """Send one datagram at once: what a Buffer or bytes-like object of 0 to 65,507 bytes holds now.
 
-        `addr` is written as for the socket module; it may be None if the remote address was fixed when the endpoint was
-        opened. A Buffer's allocation is frozen from here on, and you may release the Buffer at once. What the kernel
-        refuses for now is queued; above high water the protocol's pause_writing() is called. Other errors go to
-        error_received().
+        `addr` is written as for the socket module. It may be None if the remote address was fixed when the endpoint was
+        opened; another one, however it is written, is a ValueError then. A Buffer's allocation is frozen from here on,
+        and you may release the Buffer at once. What the kernel refuses for now is queued; above high water the
+        protocol's pause_writing() is called. Other errors go to error_received().
         """
         cdef const poolio_address *to
         cdef Buffer buf
@@ -122,8 +122,8 @@ cdef class Outbox(Endpoint):
             if addr is None:
                 raise ValueError("this endpoint has no remote address: sendto() needs one")
             return addr
-        if addr is not None and addr != self.remote:
-            raise ValueError(f"Invalid address: must be None or {self.remote}")
+        if addr is not None and addr != self.remote and not same_address(addr, self.remote, self.family):
+            raise ValueError(f"Invalid address: must be None or {self.remote!r}, not {addr!r}")
         return None if self.is_connected else self.remote
 
     cdef int _check_writable(self) except -1:

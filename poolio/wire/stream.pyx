@@ -45,7 +45,8 @@ from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.wire.endpoint cimport (
-    AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, take_socket,
+    AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, protocol_of,
+    take_socket,
 )
 from poolio.wire.reactor cimport Reactor, mark_dirty
 from poolio.wire.readslab cimport read_slab_for, room_in
@@ -62,6 +63,7 @@ cdef enum:
 BOUNDS = {"CORK_BYTES": CORK_BYTES}         # for tests and tools: C constants have no Python name
 
 cdef str DATA_RECEIVED = "data_received"
+cdef str READ_ERROR = "Fatal read error on socket transport"
 
 
 class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
@@ -201,17 +203,23 @@ cdef class StreamTransport(Endpoint):
     cdef int _read_into_room(self) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t received
+        message = "Fatal error: protocol.get_buffer() call failed."
         PyContext_Enter(<PyObject *>self.context)
         try:
             room = self.protocol.get_buffer(-1)
-            PyObject_GetBuffer(room, &view, PyBUF_WRITABLE)
-            if view.len == 0:
-                PyBuffer_Release(&view)
+            if len(room) == 0:
                 raise RuntimeError("get_buffer() returned an empty buffer")
+            message = READ_ERROR
+            PyObject_GetBuffer(room, &view, PyBUF_WRITABLE)
             received = poolio_recv(self.fd, view.buf, <size_t>view.len)
             PyBuffer_Release(&view)
+            message = "Fatal error: protocol.buffer_updated() call failed."
             if received > 0:
                 self.protocol.buffer_updated(received)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            return self.fail(exc, message)
         finally:
             PyContext_Exit(<PyObject *>self.context)
         if received <= 0:
@@ -223,7 +231,7 @@ cdef class StreamTransport(Endpoint):
         if result == -EAGAIN:
             return 0
         if result < 0:
-            return self.fail(OSError(-result, os.strerror(-result)), "Fatal read error on socket transport")
+            return self.fail(OSError(-result, os.strerror(-result)), READ_ERROR)
         PyContext_Enter(<PyObject *>self.context)
         try:
             keep_open = self.protocol.eof_received()
@@ -463,9 +471,8 @@ cdef class StreamTransport(Endpoint):
 
     cdef object socket_of(self):
         if self.sock is None and self.fd >= 0:
-            protocol = socket.IPPROTO_TCP if self.family == AF_INET or self.family == AF_INET6 else 0
             take_socket(self, socket.socket(
-                self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol, fileno=self.fd))
+                self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol_of(self.family), fileno=self.fd))
         return self.sock
 
     def check(self):

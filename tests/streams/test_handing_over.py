@@ -133,6 +133,20 @@ async def test_hand_over_after_the_connection_was_lost_raises():
 
 
 @on(*LOOPS)
+async def test_hand_over_protocol_gives_no_room_it_raises_and_the_connection_is_aborted():
+    class NoRoom(RoomTypeRecorder):
+        room_bytes = 0
+
+    async with pair(waits=False) as ((_, client_writer), (reader, writer)):
+        client_writer.write(b"unread")
+        await eventually(lambda: len(reader.chain) == 6)
+        keeper = NoRoom()
+        with pytest.raises(RuntimeError, match="empty buffer"):
+            writer.hand_over(keeper)
+        await keeper.ended
+
+
+@on(*LOOPS)
 async def test_hand_over_protocol_fails_the_connection_is_aborted():
     class Failing(TypeRecorder):
         def connection_made(self, transport):

@@ -112,6 +112,49 @@ async def test_drain_cancelled_the_others_wait_on(streams):
         await second
 
 
+async def await_in_another_loop(call):
+    """A task can't wait for a future of another loop: it gets a RuntimeError, and whoever waits there waits on."""
+    async def misuse():
+        await call()
+
+    def run_it():
+        with pytest.raises(RuntimeError):
+            asyncio.run(misuse())
+
+    await asyncio.get_running_loop().run_in_executor(None, run_it)
+
+
+@on_ends
+async def test_drain_in_another_loop_is_refused_and_the_others_wait_on(streams):
+    async with pair(streams) as ((_, writer), (reader, _)):
+        size = await fill(writer)
+        tasks = [asyncio.create_task(writer.drain()) for _ in range(2)]
+        await turns()
+        await await_in_another_loop(writer.drain)
+        assert not any(task.done() for task in tasks)
+        assert await reader.readexactly(size) == BLOCK[:size]
+        assert await asyncio.gather(*tasks, writer.drain()) == [None] * 3
+
+
+@on(*LOOPS)
+async def test_wait_closed_in_another_loop_is_refused_and_the_others_wait_on():
+    async with pair() as ((_, writer), _):
+        waiting = asyncio.create_task(writer.wait_closed())
+        await turns()
+        await await_in_another_loop(writer.wait_closed)
+        assert not waiting.done()
+        writer.close()
+        await waiting
+
+
+@on_ends
+async def test_read_in_another_loop_is_refused_and_the_stream_can_be_read(streams):
+    async with pair(streams) as ((_, writer), (reader, _)):
+        await await_in_another_loop(lambda: reader.readexactly(5))
+        writer.write(b"12345")
+        assert await reader.readexactly(5) == b"12345"
+
+
 CANCELLED_DRAIN = """
 import asyncio, poolio
 async def main():

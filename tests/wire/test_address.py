@@ -1,6 +1,7 @@
 """Addresses: what sendto() takes, whom a datagram is said to come from, and how they are written."""
 
 import contextlib
+import os
 import pathlib
 import socket
 
@@ -178,6 +179,84 @@ async def test_connected_sock_with_an_address_raises_or_takes_its_own(loop_name,
             with pytest.raises(BlockingIOError):
                 stranger.recv(10)
             assert protocol.errors == []
+
+
+# (the host that an endpoint is connected to, ways to write the rest of its address, as a function of host and port)
+SPELLINGS = {
+    "127.0.0.1": (
+        lambda port: ("127.0.0.1", port), lambda port: ("127.1", port), lambda port: ("127.000.0.1", port),
+        lambda port: ("0x7f000001", port), lambda port: (b"127.0.0.1", port),
+    ),
+    "::1": (
+        lambda port: ("::1", port), lambda port: ("::1", port, 0), lambda port: ("::1", port, 0, 0),
+        lambda port: ("0:0::1", port), lambda port: ("0:0:0:0:0:0:0:1", port, 0, 0), lambda port: ("::0.0.0.1", port),
+        lambda port: ("::1", port, 5, 0), lambda port: ("::1", port, 0, 1), lambda port: (b"::1", port),
+    ),
+}
+STRANGERS = {
+    "127.0.0.1": (
+        lambda port: ("127.0.0.2", port), lambda port: ("127.0.0.1", port ^ 1), lambda port: ("localhost", port),
+        lambda port: ("::1", port), lambda port: ("", port), lambda port: (None, port), lambda port: "127.0.0.1",
+        lambda port: ("127.0.0.1",), lambda port: ("127.0.0.1", port, 0), lambda port: ("127.0.0.1", str(port)),
+        lambda port: ("127.0.0.1", port + (1 << 16)), lambda port: ("127.0.0.1\0", port), lambda port: 5,
+    ),
+    "::1": (
+        lambda port: ("::2", port), lambda port: ("::1", port ^ 1), lambda port: ("localhost", port),
+        lambda port: ("127.0.0.1", port), lambda port: ("::ffff:127.0.0.1", port), lambda port: (None, port),
+        lambda port: ("::1", port, 0, 0, 0), lambda port: ("::1", port, "flow"),
+    ),
+}
+
+
+@contextlib.asynccontextmanager
+async def connected(host):
+    """A plain socket, an endpoint that was connected to it, and the port of the socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
+        peer.bind((host, 0))
+        peer.setblocking(False)
+        async with endpoint(remote_addr=peer.getsockname()[:2]) as (transport, _, _):
+            yield peer, transport, peer.getsockname()[1]
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+@own_endpoints
+async def test_connected_peer_in_another_spelling_is_the_same_peer(loop_name, host):
+    async with connected(host) as (peer, transport, port):
+        for spelling in SPELLINGS[host]:
+            transport.sendto(b"question", spelling(port))
+            assert (await next_datagram(peer))[0] == b"question", spelling(port)
+            transport.sendmany([(b"one", spelling(port)), (b"two", None)])
+            assert [(await next_datagram(peer))[0] for _ in range(2)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("host", STRANGERS)
+@own_endpoints
+async def test_connected_other_peer_is_a_value_error_that_names_both(loop_name, host):
+    async with connected(host) as (peer, transport, port):
+        for stranger in STRANGERS[host]:
+            with pytest.raises(ValueError, match="Invalid address: must be None or") as caught:
+                transport.sendto(b"astray", stranger(port))
+            assert repr(peer.getsockname()) in str(caught.value)
+            assert repr(stranger(port)) in str(caught.value)
+        with pytest.raises(BlockingIOError):
+            peer.recv(10)
+
+
+@own_endpoints
+async def test_connected_unix_peer_in_another_spelling_is_the_same_peer(loop_name, tmp_path):
+    path = str(tmp_path / "peer")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(path)
+        peer.setblocking(False)
+        async with endpoint(sock=plain("unix", peer)) as (transport, _, _):
+            for spelling in (path, os.fsencode(path), pathlib.Path(path)):
+                transport.sendto(b"question", spelling)
+                assert (await next_datagram(peer))[0] == b"question"
+            with pytest.raises(ValueError, match=path):
+                transport.sendto(b"astray", path + "2")
+            with pytest.raises(ValueError, match=path):
+                transport.sendto(b"astray", ("127.0.0.1", 53))
 
 
 @internet_kinds

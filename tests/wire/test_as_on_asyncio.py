@@ -1,11 +1,14 @@
 """Habits of asyncio's transports that others rely on: attributes, limits, sockets, connection_made() that raises."""
 
 import asyncio
+import errno
 import gc
 import socket
 
-from kit.pairs import Recorder, linked, on, received_by, turns
-from kit.wires import OURS, net
+import pytest
+from kit.faults import reset_at_close
+from kit.pairs import Recorder, linked, listed_in, on, received_by, turns
+from kit.wires import OURS, eventually, net
 
 import poolio
 
@@ -56,6 +59,79 @@ async def test_water_marks_may_be_floats(loop_name):
         assert protocol.transport.get_write_buffer_limits() == (250_000, 1_000_000)
         protocol.transport.abort()
         await protocol.ended
+
+
+@pytest.mark.parametrize("ending", ("close", "reset"))
+@pytest.mark.parametrize("family", (socket.AF_INET, socket.AF_UNIX), ids=("tcp", "unix"))
+@model_and_ours
+async def test_extra_info_first_asked_after_the_end_tells_of_a_closed_socket(family, ending, tmp_path):
+    made = []
+    if family == socket.AF_INET:
+        server = await net().create_server(listed_in(made), "127.0.0.1", 0)
+    else:
+        server = await net().create_unix_server(listed_in(made), str(tmp_path / "socket"))
+    peer = socket.socket(family)
+    peer.connect(server.sockets[0].getsockname())
+    names = peer.getpeername(), peer.getsockname()
+    await eventually(lambda: made and "made" in made[0].calls)
+    if ending == "reset" and family == socket.AF_INET:
+        reset_at_close(peer)
+    peer.close()
+    await made[0].ended
+    await turns()
+    transport = made[0].transport
+    sock = transport.get_extra_info("socket")
+    assert (sock.fileno(), sock.family, sock.type) == (-1, family, socket.SOCK_STREAM)
+    assert sock.proto == (socket.IPPROTO_TCP if family == socket.AF_INET else 0)
+    assert transport.get_extra_info("socket", "default") is sock
+    assert (transport.get_extra_info("sockname"), transport.get_extra_info("peername")) == names
+    assert transport._sock is None
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("is_asked_before", (False, True))
+@model_and_ours
+async def test_extra_info_of_a_client_after_the_end_tells_of_a_closed_socket(is_asked_before):
+    protocol, peer = await linked()
+    with peer:
+        names = peer.getpeername(), peer.getsockname()
+        if is_asked_before:
+            assert protocol.transport.get_extra_info("socket").fileno() >= 0
+        protocol.transport.abort()
+        await protocol.ended
+        await turns()
+        assert protocol.transport.get_extra_info("socket").fileno() == -1
+        assert tuple(map(protocol.transport.get_extra_info, ("sockname", "peername"))) == names
+
+
+@model_and_ours
+async def test_extra_info_of_datagrams_after_the_end_tells_of_a_closed_socket():
+    transport, _ = await net().create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    transport.close()
+    await turns()
+    assert transport.get_extra_info("socket").fileno() == -1
+    assert transport.get_extra_info("sockname")[0] == "127.0.0.1"
+    assert transport.get_extra_info("peername", "none") is None
+
+
+@on(*OURS)
+async def test_extra_info_after_the_end_without_descriptors_is_the_default(monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EMFILE, "no more descriptors")
+
+    made = []
+    server = await net().create_server(listed_in(made), "127.0.0.1", 0)
+    socket.create_connection(server.sockets[0].getsockname()).close()
+    await eventually(lambda: made)
+    await made[0].ended
+    await turns()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        assert made[0].transport.get_extra_info("socket", "default") == "default"
+    assert made[0].transport.get_extra_info("socket").fileno() == -1
+    server.close()
+    await server.wait_closed()
 
 
 @model_and_ours

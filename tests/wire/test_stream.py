@@ -89,21 +89,6 @@ def test_unix_extra_info_is_the_paths(loop_name, tmp_path):
 
 
 @own_transports
-def test_extra_info_socket_first_asked_afterwards_is_the_default(loop_name):
-    async def main():
-        made = []
-        server = await net().create_server(listed_in(made), "127.0.0.1", 0)
-        socket.create_connection(server.sockets[0].getsockname()).close()
-        await eventually(lambda: made)
-        assert await made[0].ended is None
-        assert made[0].transport.get_extra_info("socket") is None
-        assert made[0].transport.get_extra_info("socket", "default") == "default"
-        server.close()
-        await server.wait_closed()
-    run(loop_name, main)
-
-
-@own_transports
 def test_made_by_itself_raises(loop_name):
     with pytest.raises(TypeError, match="create_server"):
         poolio.wire.stream.StreamTransport()

@@ -10,14 +10,16 @@ import pytest
 from kit.pairs import (
     PooledRecorder,
     Recorder,
+    RoomRecorder,
     collect_errors,
     every_transport,
     linked,
+    on,
     own_transports,
     received_by,
     variable,
 )
-from kit.wires import BLOCK, eventually, net, run
+from kit.wires import BLOCK, OURS, eventually, net, run
 
 # --- failing callbacks ----------------------------------------------------------------------------------------
 
@@ -59,6 +61,48 @@ def test_failing_callback_closes_this_connection_and_is_reported(loop_name, meth
             server.close()
             await server.wait_closed()
     run(loop_name, main)
+
+
+def _raises(*arguments):
+    raise ZeroDivisionError
+
+
+def _has_a_length_only(protocol, sizehint):
+    return [1]
+
+
+# (the protocol, its method, what the method is instead) -> what the exception handler is told
+FATAL = {
+    (Recorder, "data_received", _raises): "Fatal error: protocol.data_received() call failed.",
+    (PooledRecorder, "data_received", _raises): "Fatal error: protocol.data_received() call failed.",
+    (Recorder, "eof_received", _raises): "Fatal error: protocol.eof_received() call failed.",
+    (RoomRecorder, "eof_received", _raises): "Fatal error: protocol.eof_received() call failed.",
+    (RoomRecorder, "buffer_updated", _raises): "Fatal error: protocol.buffer_updated() call failed.",
+    (RoomRecorder, "get_buffer", _raises): "Fatal error: protocol.get_buffer() call failed.",
+    (RoomRecorder, "get_buffer", lambda *arguments: bytearray()): "Fatal error: protocol.get_buffer() call failed.",
+    (RoomRecorder, "get_buffer", lambda *arguments: None): "Fatal error: protocol.get_buffer() call failed.",
+    (RoomRecorder, "get_buffer", _has_a_length_only): "Fatal read error on socket transport",
+    (RoomRecorder, "get_buffer", lambda *arguments: b"read-only"): "Fatal read error on socket transport",
+}
+
+
+@pytest.mark.parametrize("case", FATAL, ids=lambda case: f"{case[0].__name__}-{case[1]}-{case[2].__name__}")
+@on("asyncio", *OURS)
+async def test_failing_callback_is_reported_in_asyncios_words(case, loop_name):
+    base, method, instead = case
+    if base is PooledRecorder and loop_name == "asyncio":
+        base = Recorder
+    handled = collect_errors()
+    protocol, peer = await linked(type("Failing", (base,), {method: instead}))
+    transport = protocol.transport
+    with peer:
+        if method != "eof_received":
+            peer.sendall(b"x")
+        peer.shutdown(socket.SHUT_WR)
+        error = await protocol.ended
+    context, = handled
+    assert context == {"message": FATAL[case], "exception": error, "transport": transport, "protocol": protocol}
+    assert type(error) in (ZeroDivisionError, TypeError, RuntimeError, BufferError)
 
 
 @every_transport
