@@ -95,6 +95,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             transport.close()
             for handle in scheduled:
                 handle.cancel()
+            del waiter  # it has the exception, which has this frame: the transport would live until the next collection
             raise
         return tls._app_transport  # None if the connection was lost just now
 

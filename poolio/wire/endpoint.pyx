@@ -399,8 +399,9 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     if endpoint.fd < 0:
         raise OSError(EBADF, f"{os.strerror(EBADF)}: the socket was closed before a transport could be made of it")
     endpoint.sock = sock
-    endpoint.family = sock.family
-    if isinstance(sock, socket.socket):
+    family = sock.family
+    endpoint.family = family if isinstance(family, int) else socket.AF_UNSPEC       # of a mocked socket it is a mock
+    if issubclass(type(sock), socket.socket):                   # isinstance() is true of a mock too
         sock._io_refs += 1
     return 0
 
@@ -422,6 +423,6 @@ cdef object closed_socket(int family):
 
 cdef object release_socket(sock):
     """Close a socket object as its owner would: the descriptor is closed when no other file uses it."""
-    if isinstance(sock, socket.socket):
+    if issubclass(type(sock), socket.socket):
         sock._decref_socketios()
     sock.close()

@@ -22,6 +22,7 @@ cdef class Outbox(Endpoint):
     cdef tuple _checked(self, item)
     cdef object _where(self, addr)
     cdef int _check_writable(self) except -1
+    cdef int _lose(self) except -1
     cdef int _count_sent(self, Buffer buf, Py_ssize_t taken, addr) except -1
     cdef int _send_data(self, data, Py_ssize_t train, addr) except -1
     cdef int _send_bytes(self, object owner, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except -1

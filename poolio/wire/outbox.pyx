@@ -127,9 +127,15 @@ cdef class Outbox(Endpoint):
         return None if self.is_connected else self.remote
 
     cdef int _check_writable(self) except -1:
-        """True if it still sends. Otherwise the write is counted as lost."""
-        if not self.state & LOST:
+        """True if it still sends: without a remote address, as on asyncio, until connection_lost() has run.
+
+        Otherwise the write is counted as lost.
+        """
+        if not self.state & LOST or (self.remote is None and self.fd >= 0):
             return True
+        return self._lose()
+
+    cdef int _lose(self) except -1:
         if self.lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
             logger.warning("socket.send() raised exception.")
         self.lost_writes += 1
@@ -303,6 +309,8 @@ cdef class Outbox(Endpoint):
     cdef int _keep(self, owner, const char *data, Py_ssize_t length, Py_ssize_t train, addr) except -1:
         """Queue it: a Buffer as a slice with its own hold, whole `bytes` by reference, anything else as a copy."""
         cdef Buffer buf
+        if self.state & LOST:                   # nobody would send it
+            return self._lose()
         if type(owner) is Buffer and try_freeze(<Buffer>owner):
             buf = <Buffer>owner
             kept = slice_of(buf, data - buf.data, length)

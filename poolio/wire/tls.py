@@ -96,8 +96,8 @@ async def _start_elsewhere(
     failures: list[BaseException] = []
     secured: asyncio.Transport | None = await _when_it_waits(
         upgrading, lambda: loop.call_soon(_give_unread, transport, protocol, failures))
-    for exc in failures:
-        raise exc
+    if failures:
+        raise failures.pop()
     return secured
 
 
@@ -116,6 +116,8 @@ def _when_it_waits(coroutine: Any, callback: Callable[[], object]) -> Generator[
             waits_for = resume(value)
     except StopIteration as end:
         return end.value
+    finally:
+        del value  # it may be an exception, which has this frame
 
 
 def _give_unread(transport: Any, protocol: Any, failures: list[BaseException]) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import errno
 import gc
 import socket
+import unittest.mock
 
 import pytest
 from kit.faults import reset_at_close
-from kit.pairs import Recorder, linked, listed_in, on, received_by, turns
+from kit.pairs import Recorder, connect_socket, linked, listed_in, on, received_by, turns
 from kit.wires import OURS, eventually, net
 
 import poolio
@@ -182,3 +183,56 @@ async def test_connection_made_of_poolio_protocol_raises_the_connection_ends():
         assert type(await protocol.ended) is ZeroDivisionError
         assert await received_by(peer) == b""
     assert [type(exc) for exc in handled] == [ZeroDivisionError]
+
+
+class Closing(asyncio.DatagramProtocol):
+    """Closes its endpoint at the first error."""
+
+    def __init__(self):
+        self.errors = []
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def error_received(self, exc):
+        self.errors.append(exc.errno)
+        self.transport.close()
+
+    def connection_lost(self, exc):
+        self.ended.set_result(exc)
+
+
+@pytest.mark.parametrize("is_connected", (False, True))
+@model_and_ours
+async def test_sendto_after_close_goes_on_until_the_end_unless_there_is_a_remote_address(is_connected):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.setblocking(False)
+        options = {"remote_addr": peer.getsockname()} if is_connected else {"local_addr": ("127.0.0.1", 0)}
+        transport, protocol = await net().create_datagram_endpoint(Closing, **options)
+        for data in (bytes(70_000), bytes(70_000), b"last"):
+            transport.sendto(data, peer.getsockname())
+        await protocol.ended
+        assert protocol.errors == [errno.EMSGSIZE] * (1 if is_connected else 2)
+        if is_connected:
+            with pytest.raises(BlockingIOError):
+                peer.recv(10)
+        else:
+            assert peer.recv(10) == b"last"
+
+
+@on(*OURS)
+async def test_transport_of_a_mocked_socket_is_made():
+    """CPython's own tests do so."""
+    sock, peer = socket.socketpair()
+    sock.setblocking(False)
+    with peer:
+        mocked = unittest.mock.Mock(socket.socket, wraps=sock)
+        mocked.fileno = sock.fileno
+        transport, protocol = await connect_socket(Recorder, mocked)
+        peer.sendall(b"received")
+        await eventually(lambda: protocol.received == b"received")
+        transport.abort()
+        await protocol.ended
+    sock.close()
