@@ -14,6 +14,7 @@ cdef class Source:
     cdef unsigned int interest
     cdef unsigned int ticket       # of this registration; events that carry another one are stale
     cdef bint only_notes           # its on_ready() only notes the events and runs no callback
+    cdef bint outlives_fork        # the child of a fork waits for it too; connections stay the parent's
     # while the source is to act at the end of the running callback
     cdef bint is_dirty
     cdef Source next_dirty
@@ -30,6 +31,7 @@ cdef class Source:
 cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop
+    cdef object driver             # a weak reference to what calls it: poolio's own loop, or a Bell; None: not known yet
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
@@ -52,6 +54,8 @@ cdef class Reactor:
     cdef void remove_endpoint(self, Source endpoint) noexcept
     cdef int set_interest(self, Source source, unsigned int events) except -1
     cdef int renew(self, Source source) except -1
+    cdef int _inherit(self, Source source) except -1
+    cdef object _tell_driver(self, driver)
     cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept
     cdef int end_callback(self) except -1
     cdef int interrupt_callback(self) except -1
