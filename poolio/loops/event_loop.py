@@ -35,6 +35,10 @@ class EventLoop(AdaptedLoop):
         super().__init__(selector)
         selector.serve(self)
 
+    def set_debug(self, enabled: bool) -> None:
+        super().set_debug(enabled)
+        self._reactor.in_debug = enabled
+
     def close(self) -> None:
         super().close()
         self._forget_listeners()

@@ -27,6 +27,8 @@ cdef class Inflow:
     cdef int stop_waiting(self, Awaitable call) noexcept
     cdef int taken(self) except -1
     cdef object raise_error(self)
+    # For debug mode: the task that waits, or None
+    cdef object waiting_task(self)
 
     cdef int wake(self) except -1
     cdef int _look_after(self) except -1

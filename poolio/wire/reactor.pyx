@@ -17,6 +17,9 @@ the others. A source without interest is taken out of epoll, or an error on it w
 What a callback writes is sent when it ends. The source whose callback it is sends its own writes; the others that it
 has written to are dirty, and on_callback_end() lets them send theirs.
 
+In debug mode the reactor times what it calls, as no handle of the loop's stands for it, and logs what takes longer than
+the loop's slow_callback_duration, in asyncio's words. What is timed within something else is left out of its time.
+
 When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has an epoll instance
 of its own, under the same number, and never touches the parent's. It waits there for the loop's own descriptors and for
 its listeners; connections stay the parent's. A loop that is not poolio's still watches the parent's instance, so the
@@ -25,6 +28,7 @@ bell hangs itself up again in the loop's next turn, if the loop goes on in the c
 
 import os
 import sys
+from asyncio.log import logger
 from contextlib import suppress
 from weakref import WeakSet, WeakValueDictionary, ref
 
@@ -36,7 +40,7 @@ from libc.string cimport memcpy, memset
 
 from poolio.c.net cimport (
     POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_renew, poolio_epoll_set, poolio_epoll_wait,
-    poolio_event, poolio_event_data,
+    poolio_event, poolio_event_data, poolio_now,
 )
 from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
 
@@ -65,6 +69,9 @@ cdef class Source:
 
     cdef int on_failure(self, exc) except -1:
         raise exc
+
+    cdef object callee(self):
+        return None
 
 
 cdef class Reactor:
@@ -220,6 +227,7 @@ cdef class Reactor:
         cdef Py_ssize_t fd
         cdef unsigned int ready
         cdef int i = 0
+        cdef bint in_debug = self.in_debug
         cdef Source source
         while i < count:             # starts again after each source that failed
             try:
@@ -232,7 +240,10 @@ cdef class Reactor:
                         source = <Source>PyList_GET_ITEM(<PyObject *>self.sources, fd)
                         if source is not None and source.ticket == <unsigned int>(data >> 32):
                             self.current = <PyObject *>source
-                            source.on_ready(ready)
+                            if in_debug:
+                                self._act_timed(source, ready)
+                            else:
+                                source.on_ready(ready)
                             if self.dirty is not None:
                                 self.current = NULL     # it has sent its writes: what it writes now is sent at once
                                 self.end_callback()
@@ -245,6 +256,38 @@ cdef class Reactor:
                 self.current = NULL
                 self.end_callback()
         return count
+
+    # --- debug mode ---------------------------------------------------------------------------------------
+
+    cdef double clock(self) noexcept:
+        """Seconds without those that were timed already; 0 unless in debug mode. Start a timing with it."""
+        return poolio_now() - self.clocked if self.in_debug else 0
+
+    cdef int tell_if_slow(self, double started, callee, source) except -1:
+        """End a timing: log what was called if it took long.
+
+        `callee` is the protocol or the task. If it is None, the source itself is named.
+        """
+        cdef double seconds
+        if not self.in_debug or started == 0:   # it was switched meanwhile
+            return 0
+        seconds = self.clock() - started
+        self.clocked += seconds
+        if seconds >= self.loop.slow_callback_duration:
+            if callee is None:
+                logger.warning("Executing %s took %.3f seconds", repr(source), seconds)
+            else:                               # its repr() is the user's: if that fails, logging says so
+                logger.warning("Executing %r on %s took %.3f seconds", callee, repr(source), seconds)
+        return 0
+
+    cdef int _act_timed(self, Source source, unsigned int events) except -1:
+        cdef double started = self.clock()
+        callee = source.callee()                # before it can be replaced
+        try:
+            source.on_ready(events)
+        finally:
+            self.tell_if_slow(started, callee, source)
+        return 0
 
     cdef int put_endpoint(self, Source endpoint) except -1:
         """Let endpoint_at() find it, whether it is waited for or not, until remove_endpoint()."""
@@ -277,6 +320,7 @@ cdef class Reactor:
     def on_readable(self):
         """Called by a loop that is not poolio's when some source is ready."""
         cdef int _
+        self.in_debug = self.loop.get_debug()
         for _ in range(ROUNDS):
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
                 break

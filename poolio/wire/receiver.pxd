@@ -16,6 +16,9 @@ cdef class Receiver:
     # connection's; it is not entered, and no task is current
     cdef int receive(self, Buffer buf, object context) except -1
 
+    # The task that goes on when it receives what is waited for; None if there is none. For debug mode
+    cdef object waiting_task(self)
+
     # Bytes that it has received and not delivered yet, and how many of them lie in slabs of this pool
     cdef Py_ssize_t unread(self) except -1
     cdef Py_ssize_t unread_in(self, Pool pool) except -1

@@ -14,13 +14,13 @@ from kit.wires import OURS
 
 def run_program(code, *arguments):
     """(exit code, output, errors) of the program, once its children have ended too."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
 
 GOING_ON = """
-    import asyncio, os, signal, socket, sys
+    import asyncio, os, select, signal, socket, sys
     import poolio, uvloop
 
     class Echo(poolio.Protocol):
@@ -76,6 +76,8 @@ GOING_ON = """
             os._exit(0)
         else:
             os.waitpid(child, 0)
+            if loop_name == "poolio" and select.select([loop._ssock], [], [], 0)[0]:
+                print("the child's threads and signals have woken the parent")
             check("parent")
 
     loop_name, place, parent, tasks_go_on = sys.argv[1:4] + [len(sys.argv) > 4]
