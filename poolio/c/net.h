@@ -17,6 +17,7 @@
 #define POOLIO_HAS_EPOLL 1
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -47,6 +48,19 @@ static inline int poolio_epoll_create(void)
 {
     int fd = epoll_create1(EPOLL_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+/* A new instance in place of another, under the same number. The old one is closed here, and goes on where a process
+   shares it; without a new one (-1 and so on) the number is free. */
+static inline int poolio_epoll_renew(int old)
+{
+    int fd, result;
+    close(old);
+    fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0 || fd == old)
+        return fd < 0 ? -errno : fd;
+    result = dup3(fd, old, O_CLOEXEC) < 0 ? -errno : old;
+    close(fd);
+    return result;
 }
 static inline int poolio_epoll_set(int epoll, int fd, uint32_t before, uint32_t after, uint64_t data)
 {

@@ -16,6 +16,7 @@ cdef extern from "poolio/c/net.h" nogil:
     ctypedef struct poolio_event:
         unsigned int events
     int poolio_epoll_create()
+    int poolio_epoll_renew(int old)
     int poolio_epoll_set(int epoll, int fd, unsigned int before, unsigned int after, uint64_t data)
     int poolio_epoll_wait(int epoll, poolio_event *events, int count, int milliseconds)
     uint64_t poolio_event_data(const poolio_event *event)

@@ -19,6 +19,7 @@ typedef struct { void *iov_base; size_t iov_len; } poolio_piece;
 typedef struct { unsigned length; } poolio_address;
 
 #define poolio_epoll_create() (-ENOSYS)
+#define poolio_epoll_renew(old) ((void)(old), -ENOSYS)
 #define poolio_epoll_set(epoll, fd, before, after, data) (-ENOSYS)
 #define poolio_epoll_wait(epoll, events, count, milliseconds) (-ENOSYS)
 #define poolio_event_data(event) ((event)->data)

@@ -5,7 +5,9 @@ asyncio.Runner and by the workers.
 """
 
 import asyncio
+import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop
@@ -33,9 +35,30 @@ class EventLoop(AdaptedLoop):
         super().__init__(selector)
         selector.serve(self)
 
+    def set_debug(self, enabled: bool) -> None:
+        super().set_debug(enabled)
+        self._reactor.in_debug = enabled
+
     def close(self) -> None:
         super().close()
         self._forget_listeners()
+
+    def _after_fork(self) -> None:
+        """Called by the reactor in the child of a fork: what wakes the child must not wake the parent, nor the reverse.
+
+        asyncio has taken the signals from the loop. If the loop goes on in the child, it gets them back.
+        """
+        if self.is_closed():
+            return
+        self._close_self_pipe()  # type: ignore[attr-defined]
+        self._make_self_pipe()  # type: ignore[attr-defined]
+        if self._signal_handlers:
+            with suppress(RuntimeError):  # debug mode: it runs in a thread that the child has not
+                self.call_soon(self._take_signals)
+
+    def _take_signals(self) -> None:
+        with suppress(ValueError):  # signals are the main thread's
+            signal.set_wakeup_fd(self._csock.fileno())
 
 
 def new_event_loop() -> EventLoop:

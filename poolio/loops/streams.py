@@ -49,8 +49,9 @@ async def start_server(
 
     connected(reader, writer) is called for each connection. If it returns a coroutine, that becomes a task.
     """
+    loop = asyncio.get_running_loop()  # asyncio has none in the child of a fork, where the server may go on
     server: Server = await _connector().create_server(
-        lambda: StreamProtocol(connected, limit=limit, pool=pool), host, port, **options)
+        lambda: StreamProtocol(connected, limit=limit, pool=pool, loop=loop), host, port, **options)
     return server
 
 
@@ -58,8 +59,9 @@ async def start_unix_server(
     connected: Handler, path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
 ) -> Server:
     """Serve a unix socket, as asyncio.start_unix_server() does, with its arguments, on poolio's transports."""
+    loop = asyncio.get_running_loop()
     server: Server = await _connector().create_unix_server(
-        lambda: StreamProtocol(connected, limit=limit, pool=pool), path, **options)
+        lambda: StreamProtocol(connected, limit=limit, pool=pool, loop=loop), path, **options)
     return server
 
 

@@ -56,7 +56,9 @@ cdef class ProtocolCore(Receiver):
         return 0
 
     cdef object _find_read_slab(self):
-        self.read_slab = read_slab_for(self.connection_pool(), asyncio.get_running_loop())
+        loop = asyncio._get_running_loop()      # none if it goes on in the child of a fork
+        loop = loop or getattr(self.transport, "_loop", None) or asyncio.get_running_loop()
+        self.read_slab = read_slab_for(self.connection_pool(), loop)
 
     def connection_made(self, transport):
         """Called once when the connection is made; keeps the transport. An override must call super's."""

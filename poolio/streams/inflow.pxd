@@ -29,6 +29,8 @@ cdef class Inflow:
     cdef object raise_error(self)
     # Forget all that is unread. A call that waits goes on waiting, for what comes from now on
     cdef int drop_all(self) except -1
+    # For debug mode: the task that waits, or None
+    cdef object waiting_task(self)
 
     cdef int wake(self) except -1
     cdef int _look_after(self) except -1

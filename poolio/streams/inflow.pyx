@@ -172,3 +172,7 @@ cdef class Inflow:
 
     cdef object raise_error(self):
         raise self.error
+
+    cdef object waiting_task(self):
+        callbacks = None if self.waiting == NULL else self.future._callbacks
+        return getattr(callbacks[0][0], "__self__", None) if callbacks else None

@@ -32,6 +32,9 @@ cdef class StreamCore(ProtocolCore):
         """Take data that comes from elsewhere than a transport: a Buffer, or a bytes-like object, which is copied."""
         self.reader.feed_data(buf)
 
+    cdef object waiting_task(self):
+        return None if self.reader is None else self.reader.waiting_task()
+
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0 if self.reader is None else self.reader.chain.bytes_in(pool)
 

@@ -178,21 +178,29 @@ cdef class DatagramTransport(Outbox):
             self._deliver(left)
 
     cdef int _deliver_batch(self, list items) except -1:
+        cdef double started = self.reactor.clock()
+        protocol = self.protocol
         try:
-            self.protocol.datagrams_received(items)
+            protocol.datagrams_received(items)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._report("protocol.datagrams_received() failed", exc)
+        finally:
+            self.reactor.tell_if_slow(started, protocol, self)
         return 0
 
     cdef int _deliver_one(self, data, address) except -1:
+        cdef double started = self.reactor.clock()
+        protocol = self.protocol
         try:
-            self.protocol.datagram_received(data, address)
+            protocol.datagram_received(data, address)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._report("protocol.datagram_received() failed", exc)
+        finally:
+            self.reactor.tell_if_slow(started, protocol, self)
         return 0
 
     cdef int _decide(self) except -1:

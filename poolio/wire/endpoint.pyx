@@ -81,12 +81,17 @@ cdef class Endpoint(Claimant):
     cdef object socket_of(self):
         return self.sock
 
+    cdef object callee(self):
+        return self.protocol
+
     # --- the beginning ----------------------------------------------------------------------------------
 
     cdef int begin(self) except -1:
         """Call connection_made(), then start to read. The caller has entered the transport's context."""
+        cdef double started = self.reactor.clock()
+        protocol = self.protocol
         try:
-            self.protocol.connection_made(self)
+            protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -94,6 +99,8 @@ cdef class Endpoint(Claimant):
                 self.fail(exc, "Fatal error: protocol.connection_made() call failed.")
             else:                               # as on asyncio, whose users rely on it
                 self._report("protocol.connection_made() failed", exc)
+        finally:
+            self.reactor.tell_if_slow(started, protocol, self)
         self.state |= HAS_BEGUN
         try:
             self.update_interest()
@@ -189,12 +196,16 @@ cdef class Endpoint(Claimant):
         return self._tell("resume_writing")
 
     def _tell(self, method, *arguments):
+        cdef double started = self.reactor.clock()
+        protocol = self.protocol
         try:
             getattr(self.protocol, method)(*arguments)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._report(f"protocol.{method}() failed", exc)
+        finally:
+            self.reactor.tell_if_slow(started, protocol, self)
         return 0
 
     def _report(self, message, exc):

@@ -40,6 +40,7 @@ cdef class Listener(Source):
     cdef int family
 
     def __init__(self, Reactor reactor, sock, factory, server, context=None):
+        self.outlives_fork = True
         self.reactor = reactor
         self.loop = reactor.loop
         self.sock = sock

@@ -14,6 +14,7 @@ cdef class Source:
     cdef unsigned int interest
     cdef unsigned int ticket       # of this registration; events that carry another one are stale
     cdef bint only_notes           # its on_ready() only notes the events and runs no callback
+    cdef bint outlives_fork        # the child of a fork waits for it too; connections stay the parent's
     # while the source is to act at the end of the running callback
     cdef bint is_dirty
     cdef Source next_dirty
@@ -25,11 +26,14 @@ cdef class Source:
     cdef int on_callback_end(self) except -1
     # The reactor calls this with what one of them has raised; but KeyboardInterrupt and SystemExit end the pass
     cdef int on_failure(self, exc) except -1
+    # What debug mode names if it takes long: the protocol or task to be called, or None for the source itself
+    cdef object callee(self)
 
 
 cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop
+    cdef object driver             # weakly, what calls it: poolio's own loop, or a Bell; None: not known yet
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
@@ -44,6 +48,9 @@ cdef class Reactor:
     # something to do then are listed in `dirty`
     cdef PyObject *current         # borrowed; NULL: no callback is running
     cdef Source dirty
+    # debug mode: what takes long is logged. Read once a pass, so that nothing else costs anything while it is off
+    cdef public bint in_debug
+    cdef double clocked            # seconds of all that was timed so far
     # what look() has found and handle_seen() has not handled yet
     cdef poolio_event seen[BATCH]
     cdef int seen_count
@@ -52,10 +59,15 @@ cdef class Reactor:
     cdef void remove_endpoint(self, Source endpoint) noexcept
     cdef int set_interest(self, Source source, unsigned int events) except -1
     cdef int renew(self, Source source) except -1
+    cdef int _inherit(self, Source source) except -1
+    cdef object _tell_driver(self, driver)
     cdef int _register(self, Source source, unsigned int before, unsigned int after) noexcept
     cdef int end_callback(self) except -1
     cdef int interrupt_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
+    cdef double clock(self) noexcept
+    cdef int tell_if_slow(self, double started, callee, source) except -1
+    cdef int _act_timed(self, Source source, unsigned int events) except -1
     cdef Source _source_of(self, poolio_event *event)
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1

@@ -17,13 +17,20 @@ the others. A source without interest is taken out of epoll, or an error on it w
 What a callback writes is sent when it ends. The source whose callback it is sends its own writes; the others that it
 has written to are dirty, and on_callback_end() lets them send theirs.
 
-When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has a new, empty epoll
-instance: it never touches the parent's registrations.
+In debug mode the reactor times what it calls, as no handle of the loop's stands for it, and logs what takes longer than
+the loop's slow_callback_duration, in asyncio's words. What is timed within something else is left out of its time.
+
+When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has an epoll instance
+of its own, under the same number, and never touches the parent's. It waits there for the loop's own descriptors and for
+its listeners; connections stay the parent's. A loop that is not poolio's still watches the parent's instance, so the
+bell hangs itself up again in the loop's next turn, if the loop goes on in the child at all.
 """
 
 import os
 import sys
-from weakref import WeakSet, WeakValueDictionary
+from asyncio.log import logger
+from contextlib import suppress
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -32,8 +39,8 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from poolio.c.net cimport (
-    POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_set, poolio_epoll_wait, poolio_event,
-    poolio_event_data,
+    POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_renew, poolio_epoll_set, poolio_epoll_wait,
+    poolio_event, poolio_event_data, poolio_now,
 )
 from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
 
@@ -63,6 +70,9 @@ cdef class Source:
     cdef int on_failure(self, exc) except -1:
         raise exc
 
+    cdef object callee(self):
+        return None
+
 
 cdef class Reactor:
 
@@ -75,7 +85,7 @@ cdef class Reactor:
             )
         self.sources = []
         self.loop = loop
-        self.epoll_fd = _new_epoll()
+        self.epoll_fd = _made_epoll(poolio_epoll_create())
         _all_reactors.add(self)
 
     def __dealloc__(self):
@@ -217,6 +227,7 @@ cdef class Reactor:
         cdef Py_ssize_t fd
         cdef unsigned int ready
         cdef int i = 0
+        cdef bint in_debug = self.in_debug
         cdef Source source
         while i < count:             # starts again after each source that failed
             try:
@@ -229,7 +240,10 @@ cdef class Reactor:
                         source = <Source>PyList_GET_ITEM(<PyObject *>self.sources, fd)
                         if source is not None and source.ticket == <unsigned int>(data >> 32):
                             self.current = <PyObject *>source
-                            source.on_ready(ready)
+                            if in_debug:
+                                self._act_timed(source, ready)
+                            else:
+                                source.on_ready(ready)
                             if self.dirty is not None:
                                 self.current = NULL     # it has sent its writes: what it writes now is sent at once
                                 self.end_callback()
@@ -242,6 +256,38 @@ cdef class Reactor:
                 self.current = NULL
                 self.end_callback()
         return count
+
+    # --- debug mode ---------------------------------------------------------------------------------------
+
+    cdef double clock(self) noexcept:
+        """Seconds without those that were timed already; 0 unless in debug mode. Start a timing with it."""
+        return poolio_now() - self.clocked if self.in_debug else 0
+
+    cdef int tell_if_slow(self, double started, callee, source) except -1:
+        """End a timing: log what was called if it took long.
+
+        `callee` is the protocol or the task. If it is None, the source itself is named.
+        """
+        cdef double seconds
+        if not self.in_debug or started == 0:   # it was switched meanwhile
+            return 0
+        seconds = self.clock() - started
+        self.clocked += seconds
+        if seconds >= self.loop.slow_callback_duration:
+            if callee is None:
+                logger.warning("Executing %s took %.3f seconds", repr(source), seconds)
+            else:                               # its repr() is the user's: if that fails, logging says so
+                logger.warning("Executing %r on %s took %.3f seconds", callee, repr(source), seconds)
+        return 0
+
+    cdef int _act_timed(self, Source source, unsigned int events) except -1:
+        cdef double started = self.clock()
+        callee = source.callee()                # before it can be replaced
+        try:
+            source.on_ready(events)
+        finally:
+            self.tell_if_slow(started, callee, source)
+        return 0
 
     cdef int put_endpoint(self, Source endpoint) except -1:
         """Let endpoint_at() find it, whether it is waited for or not, until remove_endpoint()."""
@@ -274,6 +320,7 @@ cdef class Reactor:
     def on_readable(self):
         """Called by a loop that is not poolio's when some source is ready."""
         cdef int _
+        self.in_debug = self.loop.get_debug()
         for _ in range(ROUNDS):
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
                 break
@@ -293,22 +340,36 @@ cdef class Reactor:
         self.current = current
 
     def _after_fork(self):
-        if self.epoll_fd < 0:
+        """In the child: wait in an instance of its own, for the sources that are not the parent's connections."""
+        cdef int number = self.epoll_fd
+        if number < 0:
             return
+        sources, self.sources = self.sources, []
         self.is_inherited = True
-        poolio_close(self.epoll_fd)
-        for source in self.sources:
-            if source is not None:
-                (<Source>source).interest = 0
-        self.sources = []
         self.dirty = None
         self.seen_count = 0
         self.epoll_fd = -1
-        self.epoll_fd = _new_epoll()
+        self.epoll_fd = _made_epoll(poolio_epoll_renew(number))
+        for source in sources:
+            if source is not None:
+                self._inherit(source)
+        if self.driver is not None:
+            self._tell_driver(self.driver())
+
+    cdef int _inherit(self, Source source) except -1:
+        cdef unsigned int events = source.interest
+        source.interest = 0
+        if source.outlives_fork:
+            with suppress(OSError):             # others have closed its descriptor
+                self.set_interest(source, events)
+        return 0
+
+    cdef object _tell_driver(self, driver):
+        if driver is not None:
+            driver._after_fork()
 
 
-cdef int _new_epoll() except -1:
-    cdef int fd = poolio_epoll_create()
+cdef int _made_epoll(int fd) except -1:
     if fd < 0:
         raise OSError(-fd, f"epoll_create1: {os.strerror(-fd)}")
     return fd
@@ -319,10 +380,23 @@ cdef class Bell:
     reactor ends then: the loop has no other way to tell.
     """
 
+    cdef object __weakref__
     cdef Reactor reactor
 
     def __call__(self):
         self.reactor.on_readable()
+
+    def _after_fork(self):
+        """Called by the reactor in the child of a fork."""
+        with suppress(RuntimeError):            # the loop is closed, or runs in a thread that the child has not
+            self.reactor.loop.call_soon(self._hang_again)
+
+    def _hang_again(self):
+        """The loop goes on in the child: let it watch the child's epoll instance, in place of the parent's."""
+        number = self.reactor.epoll_fd
+        if number >= 0:
+            self.reactor.loop.remove_reader(number)     # unknown to epoll under this number, so this only forgets it
+            self.reactor.loop.add_reader(number, self)
 
     def __del__(self):
         if self.reactor is None:            # made by __new__() alone
@@ -344,6 +418,7 @@ cpdef Reactor reactor_of(object loop):
     reactor.transports = getattr(loop, "_transports", None)
     bell = Bell.__new__(Bell)
     bell.reactor = reactor
+    reactor.driver = ref(bell)
     loop.add_reader(reactor.epoll_fd, bell)
     _reactors[id(loop)] = reactor
     return reactor
@@ -352,6 +427,7 @@ cpdef Reactor reactor_of(object loop):
 cdef object adopt(Reactor reactor, object loop):
     """Make this the reactor of a loop that drives it itself."""
     reactor.loop = loop
+    reactor.driver = ref(loop)
     _reactors[id(loop)] = reactor
 
 

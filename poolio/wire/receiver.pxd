@@ -16,6 +16,9 @@ cdef class Receiver:
     # connection's; it is not entered, and no task is current
     cdef int receive(self, Buffer buf, object context) except -1
 
+    # The task that goes on when it receives what is waited for; None if there is none. For debug mode
+    cdef object waiting_task(self)
+
     # What it has received and not delivered yet: how many bytes of it lie in slabs of this pool, a copy, and forgetting it
     cdef Py_ssize_t unread_in(self, Pool pool) except -1
     cdef bytes unread(self)

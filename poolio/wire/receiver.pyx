@@ -27,6 +27,9 @@ cdef class Receiver:
     cdef int receive(self, Buffer buf, object context) except -1:
         raise NotImplementedError
 
+    cdef object waiting_task(self):
+        return None
+
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0
 

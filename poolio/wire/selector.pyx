@@ -99,7 +99,7 @@ cdef class SelectorCore:
         if fd in self.watched:
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
         watched = Watched.__new__(Watched)
-        watched.only_notes = True
+        watched.only_notes = watched.outlives_fork = True
         watched.selector = self
         watched.fd = fd
         watched.key = selectors.SelectorKey(fileobj, fd, events, data)

@@ -115,6 +115,14 @@ cdef class StreamTransport(Endpoint):
             self._send()
         return 0
 
+    cdef object callee(self):
+        """The task that is waiting for data, or the protocol; behind TLS the one that the data is for."""
+        protocol = self.protocol
+        if isinstance(protocol, SSLProtocol):
+            return protocol._app_protocol
+        task = (<Receiver>protocol).waiting_task() if isinstance(protocol, Receiver) else None
+        return protocol if task is None else task
+
     cdef int on_failure(self, exc) except -1:
         return self.fail(exc, "Fatal error: protocol.data_received() call failed.")
 

@@ -1,13 +1,10 @@
-"""Reactor: batches in which callbacks change the batch, used descriptor numbers, forks, and loops that come and go."""
+"""Reactor: batches in which callbacks change the batch, used descriptor numbers, and loops that come and go."""
 
 import asyncio
 import gc
 import os
 import resource
 import socket
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from kit.pairs import Recorder, connect_socket, linked, own_transports
@@ -173,145 +170,6 @@ def test_descriptor_closed_behind_our_back_is_left_to_its_next_owner():
         theirs.close()
         await protocol.ended
     run("poolio", main)
-
-
-FORKING = """
-    import asyncio, gc, os, sys, warnings
-    import poolio
-
-    class Echo(poolio.Protocol):
-        def connection_made(self, transport):
-            super().connection_made(transport)
-            made.append(self)
-        def data_received(self, buf):
-            self.write(buf)
-
-    made = []
-
-    class Client(asyncio.Protocol):
-        def connection_made(self, transport):
-            self.transport = transport
-            self.ended = asyncio.get_running_loop().create_future()
-        def ask(self, data):
-            self.expected, self.answer = data, asyncio.get_running_loop().create_future()
-            self.transport.write(data)
-        def data_received(self, data):
-            assert self.expected.startswith(data)
-            self.expected = self.expected[len(data):]
-            if not self.expected:
-                self.answer.set_result(None)
-        def connection_lost(self, exc):
-            self.ended.set_result(exc)
-
-    async def exchange(clients, rounds):
-        for number in range(rounds):
-            for client in clients:
-                client.ask(b"%08d" % number)
-            for client in clients:
-                await client.answer
-
-    async def main():
-        net = asyncio.get_running_loop() if own_loop else poolio
-        server = await net.create_server(Echo, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        clients = [(await net.create_connection(Client, *address))[1] for _ in range(10)]
-        await exchange(clients, 10)
-        child = os.fork()
-        if child == 0:
-            warnings.simplefilter("ignore", ResourceWarning)    # most are dropped unclosed
-            for protocol in made[:5]:
-                protocol.transport.abort()
-            for client in clients[:5]:
-                client.transport.close()
-            server.close()
-            del client, protocol
-            clients.clear()
-            made.clear()
-            gc.collect()
-            if own_loop:
-                raise SystemExit(7)
-            os._exit(7)     # asyncio's own loop, closed, would take the parent's wake-up out of their common epoll
-        await exchange(clients, 50)
-        while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            await exchange(clients, 1)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 7, status
-        await exchange(clients, 50)
-        for client in clients:
-            client.transport.close()
-            assert await client.ended is None
-        server.close()
-        await server.wait_closed()
-        print("parent is well")
-
-    own_loop = sys.argv[1] == "poolio"
-    with asyncio.Runner(loop_factory=poolio.new_event_loop if own_loop else asyncio.new_event_loop) as runner:
-        runner.run(main())
-"""
-
-
-@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
-def test_forked_child_collects_and_ends_parents_traffic_goes_on(kind):
-    code = textwrap.dedent(FORKING)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, kind], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "parent is well\n", "")
-
-
-FORKING_INSIDE = """
-    import asyncio, os, socket, sys
-    import poolio
-
-    class Forking(poolio.Protocol):
-        def connection_made(self, transport):
-            super().connection_made(transport)
-            made.append(self)
-        def data_received(self, buf):
-            self.write(b"mine ")
-            made[1 - made.index(self)].write(b"other's ")
-            self.child = os.fork()
-            self.write(b"after" if self.child else b"CHILD")
-
-    made = []
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        net = loop if own_loop else poolio
-        server = await net.create_server(Forking, "127.0.0.1", 0)
-        peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(2)]
-        while len(made) < 2:
-            await asyncio.sleep(0.01)
-        peers[0].sendall(b"x")
-        forking = made[0] if made[0].transport.get_extra_info("peername") == peers[0].getsockname() else made[1]
-        while not hasattr(forking, "child"):
-            await asyncio.sleep(0)
-        if forking.child == 0:
-            os._exit(0)
-        os.waitpid(forking.child, 0)
-        for protocol in made:
-            protocol.transport.close()
-        await asyncio.sleep(0.01)
-        for peer in peers:
-            got = b""
-            peer.settimeout(20)
-            while data := peer.recv(100):
-                got += data
-            print(got.replace(b"CHILD", b""))
-            peer.close()
-        server.close()
-        await server.wait_closed()
-
-    own_loop = sys.argv[1] == "poolio"
-    with asyncio.Runner(loop_factory=poolio.new_event_loop if own_loop else asyncio.new_event_loop) as runner:
-        runner.run(main())
-"""
-
-
-@pytest.mark.parametrize("kind", ("poolio", "poolio-on-asyncio"))
-def test_fork_inside_a_callback_sends_what_was_written_once(kind):
-    """What the child itself writes afterwards is its own affair (CHILD)."""
-    code = textwrap.dedent(FORKING_INSIDE)
-    done = subprocess.run([sys.executable, "-c", code, kind], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, """b'mine after'\nb"other's "\n""", "")
 
 
 def test_many_ready_at_once_are_all_served():
