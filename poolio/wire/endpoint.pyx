@@ -15,6 +15,7 @@ import warnings
 from asyncio import trsock
 from asyncio.log import logger
 from contextlib import suppress
+from socket import socket as Socket     # as it is now: programs put others in its place (PySocks, mocks)
 
 from libc.errno cimport EBADF
 
@@ -395,13 +396,13 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
         raise OSError(EBADF, f"{os.strerror(EBADF)}: the socket was closed before a transport could be made of it")
     endpoint.sock = sock
     endpoint.family = sock.family
-    if isinstance(sock, socket.socket):
+    if isinstance(sock, Socket):
         sock._io_refs += 1
     return 0
 
 
 cdef object release_socket(sock):
     """Close a socket object as its owner would: the descriptor is closed when no other file uses it."""
-    if isinstance(sock, socket.socket):
+    if isinstance(sock, Socket):
         sock._decref_socketios()
     sock.close()
