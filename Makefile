@@ -24,7 +24,8 @@
 #?  portable       the tests of a build without epoll, as on other systems
 #?  full           every loop x wire x size x connections x zeroing mode (1,152 cases)
 #?  newest         `make test` and cpython on CPython 3.14 and 3.15, in a small root of Debian unstable: needs root, debootstrap
-#?  libraries      aiohttp, uvicorn, websockets, redis-py, asyncpg on poolio.EventLoop, against real servers
+#?  libraries      aiohttp, uvicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh on poolio.EventLoop, against
+#?                 real servers
 #?  cpython        CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #?  link           TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #?  load           20,000 connections to poolio.serve() while its workers are killed: how many are lost

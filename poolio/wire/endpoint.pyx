@@ -15,6 +15,7 @@ import warnings
 from asyncio import trsock
 from asyncio.log import logger
 from contextlib import suppress
+from socket import socket as Socket     # as it is now: programs put others in its place (PySocks, mocks)
 
 from libc.errno cimport EBADF
 
@@ -412,7 +413,7 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     endpoint.sock = sock
     family = sock.family
     endpoint.family = family if isinstance(family, int) else socket.AF_UNSPEC       # of a mocked socket it is a mock
-    if issubclass(type(sock), socket.socket):                   # isinstance() is true of a mock too
+    if issubclass(type(sock), Socket):                   # isinstance() is true of a mock too
         sock._io_refs += 1
     return 0
 
@@ -425,7 +426,7 @@ cdef int protocol_of(int family) noexcept:
 cdef object closed_socket(int family):
     """Make what is left of a stream socket that had no object until its end; None if there is no descriptor for it."""
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM, protocol_of(family))
+        sock = Socket(family, socket.SOCK_STREAM, protocol_of(family))
     except OSError:
         return None
     sock.close()
@@ -434,6 +435,6 @@ cdef object closed_socket(int family):
 
 cdef object release_socket(sock):
     """Close a socket object as its owner would: the descriptor is closed when no other file uses it."""
-    if issubclass(type(sock), socket.socket):
+    if issubclass(type(sock), Socket):
         sock._decref_socketios()
     sock.close()

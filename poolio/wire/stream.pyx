@@ -22,6 +22,7 @@ import sys
 from asyncio import constants
 from asyncio.log import logger
 from asyncio.sslproto import SSLProtocol
+from socket import socket as Socket     # the class that endpoint.pyx looks for
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
@@ -479,7 +480,7 @@ cdef class StreamTransport(Endpoint):
 
     cdef object socket_of(self):
         if self.sock is None and self.fd >= 0:
-            take_socket(self, socket.socket(
+            take_socket(self, Socket(
                 self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol_of(self.family), fileno=self.fd))
         return self.sock
 

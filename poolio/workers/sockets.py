@@ -62,7 +62,7 @@ def bind(address: Address, count: int) -> list[socket.socket]:
     A socket as the address is bound already, and all workers share it; they also share a unix socket. ValueError if the
     text is no address, OSError if the address is in use or not this machine's.
     """
-    if isinstance(address, socket.socket):
+    if not isinstance(address, str):
         address.setblocking(False)
         return [address] * count
     if address.startswith("unix:") and len(address) > 5:

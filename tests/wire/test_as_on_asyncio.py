@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import os
 import socket
 import unittest.mock
 
@@ -155,6 +156,49 @@ class Raising(Recorder):
     def connection_made(self, transport):
         super().connection_made(transport)
         raise ZeroDivisionError
+
+
+SOCKET = socket.socket
+
+
+class ProxiedSocket(SOCKET):
+    """What a library that sends all connections through a proxy puts in the place of socket.socket."""
+
+
+def mocked_socket(*arguments, **options):
+    return SOCKET(*arguments, **options)
+
+
+@pytest.mark.parametrize("replacement", [ProxiedSocket, mocked_socket])
+@model_and_ours
+async def test_socket_class_was_replaced_connections_are_made_and_used(loop_name, replacement, monkeypatch):
+    monkeypatch.setattr(socket, "socket", replacement)
+    made = []
+    server = await net().create_server(lambda: made.append(Recorder()) or made[-1], "127.0.0.1", 0)
+    transport, client = await net().create_connection(Recorder, *server.sockets[0].getsockname())
+    transport.write(b"hello")
+    while not (made and made[0].received):
+        await asyncio.sleep(0)
+    peer = made[0].transport.get_extra_info("socket").getpeername()
+    assert (bytes(made[0].received), peer) == (b"hello", transport.get_extra_info("sockname"))
+    transport.abort()
+    await asyncio.gather(client.ended, made[0].ended)
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("replacement", [ProxiedSocket, mocked_socket])
+@model_and_ours
+async def test_socket_class_is_replaced_meanwhile_the_descriptor_is_closed(loop_name, replacement, monkeypatch):
+    protocol, peer = await linked()
+    number = protocol.transport.get_extra_info("socket").fileno()
+    with peer:
+        monkeypatch.setattr(socket, "socket", replacement)
+        protocol.transport.abort()
+        await protocol.ended
+        await turns(3)
+        with pytest.raises(OSError):
+            os.fstat(number)
 
 
 @model_and_ours

@@ -18,6 +18,7 @@ from kit.serving import (
 )
 
 import poolio
+from poolio.workers.sockets import bind
 
 pytestmark = needs_workers
 
@@ -48,6 +49,13 @@ async def several(tcp, other, unix):
             next_one.bind(str(path))
             assert server.end(signal.SIGTERM)[0] == 0
             assert path.exists()
+
+
+@pytest.mark.parametrize("replacement", [type("ProxiedSocket", (socket.socket,), {}), lambda *arguments: None])
+def test_socket_class_was_replaced_a_bound_socket_is_an_address(replacement, monkeypatch):
+    with socket.socket() as bound:
+        monkeypatch.setattr(socket, "socket", replacement)
+        assert bind(bound, 2) == [bound, bound]
 
 
 def pid_behind(path):
