@@ -31,10 +31,11 @@ class TLSProtocol(sslproto.SSLProtocol):
     On CPython 3.11 an error of a connection within raises TypeError, as its transport gives _abort() the exception.
     """
 
-    def _on_handshake_complete(self, handshake_exc):  # type: ignore
-        if handshake_exc is None:
+    def _set_state(self, new_state: Any) -> None:
+        # not in _on_handshake_complete(): an override's frame would hold the exception, which holds that frame
+        super()._set_state(new_state)  # type: ignore[misc]
+        if new_state is sslproto.SSLProtocolState.WRAPPED:  # type: ignore[attr-defined]
             self._process_outgoing()  # type: ignore[attr-defined]
-        super()._on_handshake_complete(handshake_exc)
 
     def begin_with(self, data: bytes) -> None:
         """Take the first bytes of the handshake, before connection_made()."""
