@@ -50,6 +50,7 @@ cdef class Reactor:
     cdef Source dirty
     # debug mode: what takes long is logged. Read once a pass, so that nothing else costs anything while it is off
     cdef public bint in_debug
+    cdef object get_debug          # asks a loop that is not poolio's; poolio's says so itself
     cdef double clocked            # seconds of all that was timed so far
     # what look() has found and handle_seen() has not handled yet
     cdef poolio_event seen[BATCH]

@@ -320,7 +320,7 @@ cdef class Reactor:
     def on_readable(self):
         """Called by a loop that is not poolio's when some source is ready."""
         cdef int _
-        self.in_debug = self.loop.get_debug()
+        self.in_debug = self.get_debug()
         for _ in range(ROUNDS):
             if self.epoll_fd < 0 or self.handle_ready(0) == 0:
                 break
@@ -419,6 +419,7 @@ cpdef Reactor reactor_of(object loop):
     bell = Bell.__new__(Bell)
     bell.reactor = reactor
     reactor.driver = ref(bell)
+    reactor.get_debug = loop.get_debug
     loop.add_reader(reactor.epoll_fd, bell)
     _reactors[id(loop)] = reactor
     return reactor

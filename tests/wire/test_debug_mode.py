@@ -11,7 +11,8 @@ from kit.wires import CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 import poolio
 
-SLOW = 0.05             # the limit, in seconds; what is slow here takes a little longer
+SLOW = 0.15             # the limit, in seconds; what is slow here takes a little longer
+MUCH = bytes(20 << 20)  # more than the kernel takes at once
 ours = on(*OURS)
 
 
@@ -98,7 +99,7 @@ async def test_slow_water_mark_in_a_fast_callback_is_named_once(caplog):
     class Filling(slow("pause_writing")):
         def data_received(self, data):
             self.transport.set_write_buffer_limits(0)
-            self.transport.write(bytes(20 << 20))
+            self.transport.write(MUCH)
 
     protocol, peer = await linked(Filling)
     set_debug()
