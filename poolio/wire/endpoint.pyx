@@ -253,7 +253,8 @@ cdef class Endpoint(Claimant):
 
     def _call_connection_lost(self, exc):
         try:
-            self.protocol.connection_lost(exc)
+            if self.protocol is not None:       # None: it was accepted and ended before it had one
+                self.protocol.connection_lost(exc)
         finally:
             self.close_socket()
             self.protocol = None

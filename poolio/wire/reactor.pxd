@@ -31,6 +31,9 @@ cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
+    cdef object callbacks          # the loop's callbacks that are to run next, of a loop that shows them; None: uvloop
+    cdef Py_ssize_t deferred       # how many of them were deferred here; each counts itself out when it runs
+    cdef bint acts_in_select       # sources act before the callbacks of a turn: the selector of poolio.EventLoop
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
     cdef PyObject **endpoints      # by descriptor, borrowed; NULL: none. They put themselves in and out
@@ -57,6 +60,9 @@ cdef class Reactor:
     cdef int interrupt_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
     cdef Source _source_of(self, poolio_event *event)
+    cdef int defer(self, callback, argument, context) except -1
+    cdef bint has_only_deferred(self) except -1
+    cdef int run_deferred(self) except -1
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1
     cdef int _waited(self, int count) except -1
