@@ -20,7 +20,7 @@ from libc.errno cimport EBADF
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
 from poolio.wire.address cimport address_of
-from poolio.wire.reactor cimport Reactor
+from poolio.wire.reactor cimport Reactor, free_context
 from poolio.wire.receiver cimport Receiver
 from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
@@ -81,7 +81,16 @@ cdef class Endpoint(Claimant):
     # --- the beginning ----------------------------------------------------------------------------------
 
     cdef int begin(self) except -1:
-        """Call connection_made(), then start to read. The caller has entered the transport's context."""
+        """Call connection_made() and start to read. The caller has entered the transport's context.
+
+        It is waited for first: connection_made() may run a loop, and nothing else reads before it returns.
+        """
+        failure = None
+        self.state |= HAS_BEGUN
+        try:
+            self.update_interest()
+        except (OSError, MemoryError) as exc:
+            failure = exc
         try:
             self.protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
@@ -91,11 +100,8 @@ cdef class Endpoint(Claimant):
                 self.fail(exc, "Fatal error: protocol.connection_made() call failed.")
             else:                               # as on asyncio, whose users rely on it
                 self._report("protocol.connection_made() failed", exc)
-        self.state |= HAS_BEGUN
-        try:
-            self.update_interest()
-        except (OSError, MemoryError) as exc:
-            self.fail(exc, "Fatal error: the system can't wait for another socket.")
+        if failure is not None:
+            self.fail(failure, "Fatal error: the system can't wait for another socket.")
         return 0
 
     def _begin(self, waiter):
@@ -245,7 +251,7 @@ cdef class Endpoint(Claimant):
         """Schedule connection_lost(). If there is no memory for it, the endpoint is not LOST and can be ended again."""
         self.state |= LOST                      # first: call_soon() may collect garbage whose end aborts this
         try:
-            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=free_context(self.context))
         except BaseException:
             self.state &= ~<unsigned int>LOST
             raise

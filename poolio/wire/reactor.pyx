@@ -21,16 +21,19 @@ Callbacks that were scheduled before an event was found run before it, as on asy
 connection are deferred to the loop's next turns (defer()). A turn that has nothing else is made here (run_deferred()),
 which costs much less than a turn of the loop's Python code.
 
-When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has a new, empty epoll
+When a callback forks or runs a loop, what waits for its end is sent before. A loop that a callback runs serves all
+connections, also the callback's own: a context that is entered can't be entered again, so a copy of it is used meanwhile
+(enter_context(), free_context()). A loop that is not poolio's does not tell that a callback runs it. It is noticed by a
+Handle that lies first among the loop's callbacks while a pass is made (make_pass()). The child of a fork has a new, empty epoll
 instance: it never touches the parent's registrations.
 """
 
 import os
 import sys
 from asyncio import Handle
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary, ref
 
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject_Size
 from libc.errno cimport EINTR, ENOENT
@@ -41,7 +44,7 @@ from poolio.c.net cimport (
     POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_set, poolio_epoll_wait, poolio_event,
     poolio_event_data,
 )
-from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
+from poolio.c.python cimport PyContext_Copy, PyContext_Enter, PyContext_Exit, PyList_GET_ITEM, PyList_GET_SIZE
 
 cdef enum:
     # Passes for each call by one of asyncio's own loops, while it has no callback that comes first. A turn of such a
@@ -230,7 +233,10 @@ cdef class Reactor:
         cdef Py_ssize_t _
         cdef int count = self.look()
         for _ in range(self.deferred):
-            self.callbacks.popleft()._run()
+            if PyObject_Size(self.callbacks) > 0:       # or a loop that one of them ran has run the others
+                handle = self.callbacks.popleft()
+                if not handle._cancelled:
+                    handle._run()
         self.handle_seen()
         return count
 
@@ -259,6 +265,8 @@ cdef class Reactor:
                         if source is not None and source.ticket == <unsigned int>(data >> 32):
                             self.current = <PyObject *>source
                             source.on_ready(ready)
+                            if self.current != <PyObject *>source:
+                                i = count           # a loop that it ran has seen the rest; what is left comes again
                             if self.dirty is not None:
                                 self.current = NULL     # it has sent its writes: what it writes now is sent at once
                                 self.end_callback()
@@ -310,8 +318,26 @@ cdef class Reactor:
                 self.run_deferred()
             elif number > 0 and PyObject_Size(self.callbacks) > 0:
                 break                           # these come before what is ready by now, as on asyncio
-            elif self.handle_ready(0) == 0:
+            elif self.make_pass() == 0:
                 break
+
+    cdef int make_pass(self) except -1:
+        """Make a pass for a loop that is not poolio's, and notice loops that callbacks run meanwhile."""
+        if self.interrupting is None:
+            return self.handle_ready(0)
+        self.callbacks.appendleft(self.interrupting)    # the first thing that such a loop runs
+        try:
+            return self.handle_ready(0)
+        finally:
+            if PyObject_Size(self.callbacks) > 0 and self.callbacks[0] is self.interrupting:
+                self.callbacks.popleft()
+
+    def _interrupt(self):
+        """Called by a loop that the running callback runs: it may call the Bell too, which its Handle can't do twice."""
+        bell = self.bell()
+        if bell is not None and self.epoll_fd >= 0:
+            self.loop.add_reader(self.epoll_fd, bell)
+        self.interrupt_callback()
 
     cdef int interrupt_callback(self) except -1:
         """Send what the running callback has written so far; what it writes from now on is sent at once."""
@@ -354,6 +380,7 @@ cdef class Bell:
     reactor ends then: the loop has no other way to tell.
     """
 
+    cdef object __weakref__
     cdef Reactor reactor
 
     def __call__(self):
@@ -381,6 +408,9 @@ cpdef Reactor reactor_of(object loop):
     bell = Bell.__new__(Bell)
     bell.reactor = reactor
     loop.add_reader(reactor.epoll_fd, bell)
+    reactor.bell = ref(bell)
+    if reactor.callbacks is not None:
+        reactor.interrupting = Handle(reactor._interrupt, (), loop)
     _reactors[id(loop)] = reactor
     return reactor
 
@@ -391,6 +421,23 @@ cdef object adopt(Reactor reactor, object loop):
     reactor.callbacks = loop._ready
     reactor.acts_in_select = True
     _reactors[id(loop)] = reactor
+
+
+cdef object enter_copy(object context):
+    """Enter a copy of a context that PyContext_TryEnter() could not enter."""
+    PyErr_Clear()
+    copy = PyContext_Copy(context)
+    PyContext_Enter(<PyObject *>copy)
+    return copy
+
+
+cdef object free_context(object context):
+    """The context for a callback that is left to the loop: a copy if it is entered, as the loop may run in a callback."""
+    if PyContext_TryEnter(<PyObject *>context) < 0:
+        PyErr_Clear()
+        return PyContext_Copy(context)
+    PyContext_Exit(<PyObject *>context)
+    return context
 
 
 def _before_fork_in_parent():

@@ -70,6 +70,7 @@ cdef class SelectorCore:
     cdef readonly Reactor reactor
     cdef object loop
     cdef object own_callback    # the Handle that runs _handle_seen()
+    cdef bint is_acting         # it is running: a loop that runs meanwhile needs another Handle
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
     cdef list ready             # (Watched, events) that select() has found so far
@@ -83,7 +84,7 @@ cdef class SelectorCore:
     def serve(self, loop):
         """Make this selector's reactor the reactor of the loop that has this selector."""
         self.loop = loop
-        self.own_callback = Handle(self._handle_seen, (), loop)
+        self.own_callback = self._new_callback()
         adopt(self.reactor, loop)
 
     def fileno(self):
@@ -164,7 +165,7 @@ cdef class SelectorCore:
         elif self.loop is not None and PyObject_Size(self.reactor.callbacks) > 0:
             self.ready = []
             if self.reactor.look() > 0:
-                self.reactor.callbacks.append(self.own_callback)
+                self.reactor.callbacks.append(self.own_callback if not self.is_acting else self._new_callback())
             return self._take_ready()
         now = poolio_now()
         leave = now + STAY_SECONDS
@@ -191,10 +192,18 @@ cdef class SelectorCore:
                 break
         return self._take_ready()
 
+    cdef object _new_callback(self):
+        return Handle(self._handle_seen, (), self.loop)
+
     def _handle_seen(self):
         """Let the sources act that select() has found while the loop had callbacks to run."""
-        if self.loop is not None:
+        if self.loop is None:
+            return
+        self.is_acting = True
+        try:
             self.reactor.handle_seen()
+        finally:
+            self.is_acting = False
 
     cdef list _take_ready(self):
         ready, self.ready = self.ready, []

@@ -16,6 +16,7 @@ from kit.pairs import Recorder, listed_in, on, own_transports, variable
 from kit.wires import LOOPS, OURS, eventually, net, run
 
 import poolio
+from poolio.wire.reactor import reactor_of
 
 
 @own_transports
@@ -79,11 +80,13 @@ def test_failing_factory_closes_that_connection_and_is_reported(loop_name):
 def test_connection_that_epoll_refuses_is_lost(loop_name):
     async def main():
         class Refused(Recorder):
-            def connection_made(self, transport):
-                super().connection_made(transport)
+            def __init__(self):
+                super().__init__()
                 made.append(self)
+                reactor = reactor_of(asyncio.get_running_loop())
                 with open(__file__) as file:            # nobody can wait for a regular file
-                    os.dup2(file.fileno(), transport._sock_fd)
+                    accepted, = filter(reactor.endpoint_at, range(file.fileno() + 1))
+                    os.dup2(file.fileno(), accepted)
 
         made = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
