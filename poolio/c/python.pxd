@@ -45,6 +45,7 @@ cdef extern from "Python.h":
     object PyContext_Copy(object context)
     object PyContext_CopyCurrent()
     int PyContext_Enter(PyObject *context) except -1
+    int PyContext_TryEnter "PyContext_Enter" (PyObject *context) noexcept     # on -1 an exception is set
     int PyContext_Exit(PyObject *context) except -1
 
     # coroutines: what the slot am_send returns

@@ -11,12 +11,13 @@ What was read goes straight into the Chain. Only if a subclass overrides data_re
 
 from cpython.object cimport PyObject
 
-from poolio.c.python cimport PyContext_Enter, PyContext_Exit
+from poolio.c.python cimport PyContext_Exit
 from poolio.framing.codec cimport Codec, decode_all
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool
 from poolio.protocols.protocol cimport ProtocolCore
+from poolio.wire.reactor cimport enter_context
 
 from poolio.protocols.protocol import Protocol
 
@@ -43,11 +44,11 @@ cdef class FramedCore(ProtocolCore):
         return not self.is_overridden
 
     cdef int receive(self, Buffer buf, object context) except -1:
-        PyContext_Enter(<PyObject *>context)
+        entered = enter_context(context)
         try:
             return self._take(buf)
         finally:
-            PyContext_Exit(<PyObject *>context)
+            PyContext_Exit(<PyObject *>entered)
 
     cdef int receive_on_loop(self, Buffer buf) except -1:
         if self.receives():

@@ -19,12 +19,12 @@ from libc.errno cimport EAGAIN
 
 from poolio.c.datagrams cimport POOLIO_BATCH, poolio_datagram_options, poolio_drops, poolio_take_error
 from poolio.c.net cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_peer
-from poolio.c.python cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from poolio.c.python cimport PyContext_CopyCurrent, PyContext_Exit
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.wire.endpoint cimport CLOSING, PAUSED, Endpoint, make_known, prepare, take_socket
 from poolio.wire.inbox cimport inbox_of, see_drops
 from poolio.wire.outbox cimport Outbox
-from poolio.wire.reactor cimport Reactor
+from poolio.wire.reactor cimport Reactor, enter_context, free_context
 from poolio.wire.readslab cimport read_slab_for, room_in
 
 from poolio.memory.methods import forbid_new, own_methods
@@ -87,9 +87,8 @@ cdef class DatagramTransport(Outbox):
     # --- reading and delivering ---------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        cdef PyObject *context = <PyObject *>self.context
         cdef int error
-        PyContext_Enter(context)
+        context = enter_context(self.context)
         try:
             if events & <unsigned int>(EPOLLERR | EPOLLHUP):
                 error = poolio_take_error(self.fd)
@@ -102,7 +101,7 @@ cdef class DatagramTransport(Outbox):
             if events & self.interest & <unsigned int>EPOLLOUT:
                 self.send_queued()
         finally:
-            PyContext_Exit(context)
+            PyContext_Exit(<PyObject *>context)
         return 0
 
     cdef int on_failure(self, exc) except -1:
@@ -156,7 +155,7 @@ cdef class DatagramTransport(Outbox):
                 self._deliver_one(data, address)
             except BaseException:                   # this ends the pass, but the rest is still delivered
                 self.left = items[i + 1:]
-                self.reactor.loop.call_soon(self._deliver_left, context=self.context)
+                self.reactor.loop.call_soon(self._deliver_left, context=free_context(self.context))
                 raise
         return 0
 
@@ -164,7 +163,7 @@ cdef class DatagramTransport(Outbox):
         """Read again. What was read before `pause_reading()` and not delivered comes first."""
         Endpoint.resume_reading(self)
         if self.left is not None:
-            self.reactor.loop.call_soon(self._deliver_left, context=self.context)
+            self.reactor.loop.call_soon(self._deliver_left, context=free_context(self.context))
 
     def _deliver_left(self):
         if self.state & PAUSED:                     # it was paused again
@@ -219,7 +218,7 @@ cdef class DatagramTransport(Outbox):
 
     cdef bint endures(self, exc) except -1:
         """Tell the protocol and wait on: the kernel queues what it can, and counts what it drops."""
-        self.reactor.loop.call_soon(self._tell, "error_received", exc, context=self.context)
+        self.reactor.loop.call_soon(self._tell, "error_received", exc, context=free_context(self.context))
         return True
 
     # --- the end, and what others may ask -------------------------------------------------------------------

@@ -22,7 +22,7 @@ from libc.errno cimport EBADF
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
 from poolio.c.objects cimport poolio_without_dict
 from poolio.wire.address cimport address_of
-from poolio.wire.reactor cimport Reactor
+from poolio.wire.reactor cimport Reactor, free_context
 from poolio.wire.receiver cimport Receiver
 from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
@@ -88,9 +88,18 @@ cdef class Endpoint(Claimant):
     # --- the beginning ----------------------------------------------------------------------------------
 
     cdef int begin(self) except -1:
-        """Call connection_made(), then start to read. The caller has entered the transport's context."""
+        """Call connection_made() and start to read. The caller has entered the transport's context.
+
+        It is waited for first: connection_made() may run a loop, and nothing else reads before it returns.
+        """
         cdef double started = self.reactor.clock()
+        failure = None
         protocol = self.protocol
+        self.state |= HAS_BEGUN
+        try:
+            self.update_interest()
+        except (OSError, MemoryError) as exc:
+            failure = exc
         try:
             protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
@@ -102,11 +111,8 @@ cdef class Endpoint(Claimant):
                 self._report("protocol.connection_made() failed", exc)
         finally:
             self.reactor.tell_if_slow(started, protocol, self)
-        self.state |= HAS_BEGUN
-        try:
-            self.update_interest()
-        except (OSError, MemoryError) as exc:
-            self.fail(exc, "Fatal error: the system can't wait for another socket.")
+        if failure is not None:
+            self.fail(failure, "Fatal error: the system can't wait for another socket.")
         return 0
 
     def _begin(self, waiter):
@@ -260,7 +266,7 @@ cdef class Endpoint(Claimant):
         """Schedule connection_lost(). If there is no memory for it, the endpoint is not LOST and can be ended again."""
         self.state |= LOST                      # first: call_soon() may collect garbage whose end aborts this
         try:
-            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=self.context)
+            self.reactor.loop.call_soon(self._call_connection_lost, exc, context=free_context(self.context))
         except BaseException:
             self.state &= ~<unsigned int>LOST
             raise
@@ -268,7 +274,8 @@ cdef class Endpoint(Claimant):
 
     def _call_connection_lost(self, exc):
         try:
-            self.protocol.connection_lost(exc)
+            if self.protocol is not None:       # None: it was accepted and ended before it had one
+                self.protocol.connection_lost(exc)
         finally:
             self.close_socket()
             self.protocol = None

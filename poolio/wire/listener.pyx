@@ -3,19 +3,29 @@
 Refuses to know TLS (the factory that it is given wraps the protocol) and how a server binds (asyncio's own code does,
 for the loops floor, which makes and stops the listeners). Called by the reactor when the listening socket is readable.
 
-A connection begins at once: its transport is made, then factory() and connection_made() are called, in a context of its
-own, copied from the one that was current when serving began. When the system is short of descriptors or memory,
-accepting stops for a second, as in asyncio, and the loop's exception handler is told.
+A connection begins in the same turns of the loop as on asyncio, so that what a server and a client in one loop see
+comes in the same order:
+
+    turn 1   it is accepted, beside the loop's other events; its transport is made, and the server knows it
+    turn 2   factory()
+    turn 3   connection_made(); from now on it is read
+
+The selector of poolio.EventLoop finds events before the callbacks of the turn run, so there the listener only notes
+that it is ready, and accepts in a callback of that turn. These callbacks are deferred (reactor): a loop that has
+nothing else to do runs them at once. factory() and connection_made() run in a context of the
+connection's own, copied from the one that was current when serving began. A server that is closed meanwhile keeps the
+connections that were accepted before. When the system is short of descriptors or memory, accepting stops for a second,
+as in asyncio, and the loop's exception handler is told.
 """
 
 import os
 from asyncio import constants, trsock
 
-from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, poolio_accept, poolio_address, poolio_close, poolio_no_delay
-from poolio.c.python cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from poolio.c.python cimport PyContext_Copy, PyContext_CopyCurrent
+from poolio.wire.endpoint cimport CLOSING
 from poolio.wire.reactor cimport Reactor, Source
 from poolio.wire.stream cimport StreamTransport, attach, new_transport
 
@@ -49,6 +59,7 @@ cdef class Listener(Source):
         self.factory = factory
         self.server = server
         self.context = PyContext_CopyCurrent() if context is None else context
+        self.only_notes = True
         self.reactor.set_interest(self, EPOLLIN)
 
     def stop(self):
@@ -64,15 +75,23 @@ cdef class Listener(Source):
         self.reactor.set_interest(self, EPOLLIN)
 
     cdef int on_ready(self, unsigned int events) except -1:
+        if self.reactor.acts_in_select:
+            return self.reactor.defer(self._accept_later, None, self.context)
+        return self._accept()
+
+    def _accept_later(self, _):
+        self.reactor.deferred -= 1
+        self._accept()
+
+    cdef int _accept(self) except -1:
         cdef poolio_address peer
         cdef int fd, _
         for _ in range(ACCEPTS):
-            if self.interest == 0:       # a callback has called stop()
+            if self.interest == 0:       # stop() was called
                 break
             fd = poolio_accept(self.fd, &peer)
             if fd >= 0:
-                self._begin_connection(fd, &peer)
-                self.reactor.end_callback()
+                self._take(fd, &peer)
             elif fd == -EAGAIN:
                 break
             elif fd != -ECONNABORTED:
@@ -80,35 +99,47 @@ cdef class Listener(Source):
                 break
         return 0
 
-    cdef int _begin_connection(self, int fd, poolio_address *peer) except -1:
+    cdef int _take(self, int fd, poolio_address *peer) except -1:
+        """Make the transport of an accepted connection, and let it begin later."""
         cdef StreamTransport transport = None
-        context = None
         try:
-            copy = PyContext_Copy(self.context)
-            PyContext_Enter(<PyObject *>copy)
-            context = copy
-            transport = new_transport(self.reactor, None, context)
+            transport = new_transport(self.reactor, None, PyContext_Copy(self.context))
             transport.fd = fd
             transport.family = self.family
             if self.family == AF_INET or self.family == AF_INET6:
                 poolio_no_delay(fd)
                 transport.peer = peer[0]
-            transport.protocol = self.factory()
             attach(transport, self.server)
-            transport.begin()
+            self.reactor.defer(self._make_protocol, transport, transport.context)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             if transport is None:
                 poolio_close(fd)
-            else:
-                transport.close_socket()
-                transport.on_end()
-            self._report("Error on transport creation for incoming connection", exc, transport)
-        finally:
-            if context is not None:
-                PyContext_Exit(<PyObject *>context)
+            self._give_up(transport, exc)
         return 0
+
+    def _make_protocol(self, StreamTransport transport):
+        self.reactor.deferred -= 1
+        if transport.state & CLOSING:            # the server has closed it meanwhile
+            return
+        try:
+            transport.protocol = self.factory()
+            self.reactor.defer(self._begin, transport, transport.context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._give_up(transport, exc)
+
+    def _begin(self, StreamTransport transport):
+        self.reactor.deferred -= 1
+        transport.begin()
+
+    cdef object _give_up(self, StreamTransport transport, exc):
+        if transport is not None:
+            transport.close_socket()
+            transport.on_end()
+        self._report("Error on transport creation for incoming connection", exc, transport)
 
     cdef int on_failure(self, exc) except -1:
         self._report("Error while accepting", exc, None)

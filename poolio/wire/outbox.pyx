@@ -29,6 +29,7 @@ from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool
 from poolio.wire.address cimport check_address, known_address, read_address, same_address
 from poolio.wire.endpoint cimport BLOCKED, CLOSING, LOST, RESTS, Endpoint
+from poolio.wire.reactor cimport free_context
 
 from poolio.memory.methods import forbid_new
 
@@ -373,7 +374,8 @@ cdef class Outbox(Endpoint):
     cdef int _rest(self) except -1:
         """Try again on a timer: epoll calls a unix socket without a peer ready even if the receiver's queue is full."""
         if self.retry is None:
-            self.retry = self.reactor.loop.call_later(RETRY_SECONDS, self._try_again, context=self.context)
+            self.retry = self.reactor.loop.call_later(
+                RETRY_SECONDS, self._try_again, context=free_context(self.context))
             self.state |= RESTS
             self.update_interest()
         return 0

@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 
 from poolio.c.net cimport poolio_event
+from poolio.c.python cimport PyContext_TryEnter
 
 cdef enum:
     BATCH = 256             # events of one pass, 3 KiB; more are reported by the next one
@@ -35,6 +36,10 @@ cdef class Reactor:
     cdef readonly object loop
     cdef object driver             # weakly, what calls it: poolio's own loop, or a Bell; None: not known yet
     cdef public object adapter     # asyncio's code that connects, serves and starts TLS here; None until somebody asks
+    cdef object callbacks          # the loop's callbacks that are to run next, of a loop that shows them; None: uvloop
+    cdef Py_ssize_t deferred       # how many of them were deferred here; each counts itself out when it runs
+    cdef object interrupting       # the Handle that notices a loop run by a callback; None: acts_in_select, uvloop
+    cdef bint acts_in_select       # sources act before the callbacks of a turn: the selector of poolio.EventLoop
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
     cdef PyObject **endpoints      # by descriptor, borrowed; NULL: none. They put themselves in and out
@@ -70,6 +75,10 @@ cdef class Reactor:
     cdef int tell_if_slow(self, double started, callee, source) except -1
     cdef int _act_timed(self, Source source, unsigned int events) except -1
     cdef Source _source_of(self, poolio_event *event)
+    cdef int defer(self, callback, argument, context) except -1
+    cdef bint has_only_deferred(self) except -1
+    cdef int run_deferred(self) except -1
+    cdef int make_pass(self) except -1
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1
     cdef int _waited(self, int count) except -1
@@ -85,5 +94,14 @@ cdef inline void mark_dirty(Reactor reactor, Source source) noexcept:
         reactor.dirty = source
 
 
+cdef inline object enter_context(object context):
+    """Enter the context of a connection, or a copy while one of its callbacks runs a loop; return what to exit."""
+    if PyContext_TryEnter(<PyObject *>context) < 0:
+        return enter_copy(context)
+    return context
+
+
+cdef object enter_copy(object context)
+cdef object free_context(object context)
 cpdef Reactor reactor_of(object loop)
 cdef object adopt(Reactor reactor, object loop)

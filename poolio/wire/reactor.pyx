@@ -20,20 +20,31 @@ has written to are dirty, and on_callback_end() lets them send theirs.
 In debug mode the reactor times what it calls, as no handle of the loop's stands for it, and logs what takes longer than
 the loop's slow_callback_duration, in asyncio's words. What is timed within something else is left out of its time.
 
-When a callback forks or runs a loop, what waits for its end is sent before. The child of a fork has an epoll instance
-of its own, under the same number, and never touches the parent's. It waits there for the loop's own descriptors and for
-its listeners; connections stay the parent's. A loop that is not poolio's still watches the parent's instance, so the
-bell hangs itself up again in the loop's next turn, if the loop goes on in the child at all.
+Callbacks that were scheduled before an event was found run before it, as on asyncio. The steps of an accepted
+connection are deferred to the loop's next turns (defer()). A turn that has nothing else is made here (run_deferred()),
+which costs much less than a turn of the loop's Python code.
+
+When a callback forks or runs a loop, what waits for its end is sent before. A loop that a callback runs serves all
+connections, also the callback's own: a context that is entered can't be entered again, so a copy of it is used
+meanwhile (enter_context(), free_context()). A loop that is not poolio's does not tell that a callback runs it. It is
+noticed by a Handle that lies first among the loop's callbacks while a pass is made (make_pass()).
+
+The child of a fork has an epoll instance of its own, under the same number, and never touches the parent's. It waits
+there for the loop's own descriptors and for its listeners; connections stay the parent's. A loop that is not poolio's
+still watches the parent's instance, so the bell hangs itself up again in the loop's next turn, if the loop goes on in
+the child at all.
 """
 
 import os
 import sys
+from asyncio import Handle
 from asyncio.log import logger
 from contextlib import suppress
 from weakref import WeakSet, WeakValueDictionary, ref
 
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject_Size
 from libc.errno cimport EINTR, ENOENT
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
@@ -42,11 +53,12 @@ from poolio.c.net cimport (
     POOLIO_HAS_EPOLL, poolio_close, poolio_epoll_create, poolio_epoll_renew, poolio_epoll_set, poolio_epoll_wait,
     poolio_event, poolio_event_data, poolio_now,
 )
-from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
+from poolio.c.python cimport PyContext_Copy, PyContext_Enter, PyContext_Exit, PyList_GET_ITEM, PyList_GET_SIZE
 
 cdef enum:
-    # Passes for each call by a loop that is not poolio's. A turn of asyncio's own loop costs 10,000 to 20,000
-    # instructions, which several passes share; other callbacks of the loop wait for that many passes.
+    # Passes for each call by one of asyncio's own loops, while it has no callback that comes first. A turn of such a
+    # loop costs 10,000 to 20,000 instructions, which several passes share. uvloop does not show its callbacks: it has
+    # one pass.
     ROUNDS = 4
 
 HAS_EPOLL = bool(POOLIO_HAS_EPOLL)      # False: no Reactor can be made
@@ -215,6 +227,36 @@ cdef class Reactor:
         memcpy(events, self.seen, <size_t>count * sizeof(poolio_event))
         return self._handle(events, count)
 
+    cdef int defer(self, callback, argument, context) except -1:
+        """Call callback(argument) in the loop's next turn. The callback takes 1 off `deferred` when it runs."""
+        if self.callbacks is None:
+            self.loop.call_soon(callback, argument, context=context)
+        else:
+            self.callbacks.append(Handle(callback, (argument,), self.loop, context))
+        self.deferred += 1
+        return 0
+
+    cdef bint has_only_deferred(self) except -1:
+        """True if the loop's next turn has nothing to run but what was deferred: nobody sees that it is made here.
+
+        In debug mode the loop makes it, and times each.
+        """
+        if self.in_debug:
+            return False
+        return self.deferred > 0 and self.callbacks is not None and PyObject_Size(self.callbacks) == self.deferred
+
+    cdef int run_deferred(self) except -1:
+        """Make such a turn: callbacks run before what is ready by now."""
+        cdef Py_ssize_t _
+        cdef int count = self.look()
+        for _ in range(self.deferred):
+            if PyObject_Size(self.callbacks) > 0:       # or a loop that one of them ran has run the others
+                handle = self.callbacks.popleft()
+                if not handle._cancelled:
+                    handle._run()
+        self.handle_seen()
+        return count
+
     cdef int _waited(self, int count) except -1:
         if count >= 0:
             return count
@@ -244,6 +286,8 @@ cdef class Reactor:
                                 self._act_timed(source, ready)
                             else:
                                 source.on_ready(ready)
+                            if self.current != <PyObject *>source:
+                                i = count           # a loop that it ran has seen the rest; what is left comes again
                             if self.dirty is not None:
                                 self.current = NULL     # it has sent its writes: what it writes now is sent at once
                                 self.end_callback()
@@ -291,7 +335,7 @@ cdef class Reactor:
 
     cdef int put_endpoint(self, Source endpoint) except -1:
         """Let endpoint_at() find it, whether it is waited for or not, until remove_endpoint()."""
-        cdef Py_ssize_t room = endpoint.fd + (endpoint.fd >> 3) + 16        # an eighth more than needed, as a list takes
+        cdef Py_ssize_t room = endpoint.fd + (endpoint.fd >> 3) + 16    # an eighth more than needed, as a list takes
         cdef PyObject **endpoints
         if endpoint.fd >= self.endpoints_room:
             endpoints = <PyObject **>PyMem_Realloc(self.endpoints, <size_t>room * sizeof(PyObject *))
@@ -319,11 +363,35 @@ cdef class Reactor:
 
     def on_readable(self):
         """Called by a loop that is not poolio's when some source is ready."""
-        cdef int _
+        cdef int number
         self.in_debug = self.get_debug()
-        for _ in range(ROUNDS):
-            if self.epoll_fd < 0 or self.handle_ready(0) == 0:
+        for number in range(1 if self.callbacks is None else ROUNDS):
+            if self.epoll_fd < 0:
                 break
+            if self.has_only_deferred():
+                self.run_deferred()
+            elif number > 0 and PyObject_Size(self.callbacks) > 0:
+                break                           # these come before what is ready by now, as on asyncio
+            elif self.make_pass() == 0:
+                break
+
+    cdef int make_pass(self) except -1:
+        """Make a pass for a loop that is not poolio's, and notice loops that callbacks run meanwhile."""
+        if self.interrupting is None:
+            return self.handle_ready(0)
+        self.callbacks.appendleft(self.interrupting)    # the first thing that such a loop runs
+        try:
+            return self.handle_ready(0)
+        finally:
+            if PyObject_Size(self.callbacks) > 0 and self.callbacks[0] is self.interrupting:
+                self.callbacks.popleft()
+
+    def _interrupt(self):
+        """Called by a loop that the running callback runs: it may call the Bell, which its Handle can't do twice."""
+        bell = self.driver()
+        if bell is not None and self.epoll_fd >= 0:
+            self.loop.add_reader(self.epoll_fd, bell)
+        self.interrupt_callback()
 
     cdef int interrupt_callback(self) except -1:
         """Send what the running callback has written so far; what it writes from now on is sent at once."""
@@ -416,20 +484,42 @@ cpdef Reactor reactor_of(object loop):
         return existing
     reactor = Reactor(loop)
     reactor.transports = getattr(loop, "_transports", None)
+    reactor.callbacks = getattr(loop, "_ready", None)
     bell = Bell.__new__(Bell)
     bell.reactor = reactor
     reactor.driver = ref(bell)
     reactor.get_debug = loop.get_debug
     loop.add_reader(reactor.epoll_fd, bell)
+    if reactor.callbacks is not None:
+        reactor.interrupting = Handle(reactor._interrupt, (), loop)
     _reactors[id(loop)] = reactor
     return reactor
 
 
 cdef object adopt(Reactor reactor, object loop):
-    """Make this the reactor of a loop that drives it itself."""
+    """Make this the reactor of a loop whose selector drives it."""
     reactor.loop = loop
     reactor.driver = ref(loop)
+    reactor.callbacks = loop._ready
+    reactor.acts_in_select = True
     _reactors[id(loop)] = reactor
+
+
+cdef object enter_copy(object context):
+    """Enter a copy of a context that PyContext_TryEnter() could not enter."""
+    PyErr_Clear()
+    copy = PyContext_Copy(context)
+    PyContext_Enter(<PyObject *>copy)
+    return copy
+
+
+cdef object free_context(object context):
+    """The context for a callback that the loop calls: a copy if it is entered, as the loop may run in a callback."""
+    if PyContext_TryEnter(<PyObject *>context) < 0:
+        PyErr_Clear()
+        return PyContext_Copy(context)
+    PyContext_Exit(<PyObject *>context)
+    return context
 
 
 def _before_fork_in_parent():

@@ -19,7 +19,7 @@ cdef class Receiver:
     # The task that goes on when it receives what is waited for; None if there is none. For debug mode
     cdef object waiting_task(self)
 
-    # What it has received and not delivered yet: how many bytes of it lie in slabs of this pool, a copy, and forgetting it
+    # What it has received and not delivered yet: how many of its bytes lie in this pool's slabs, a copy, forgetting it
     cdef Py_ssize_t unread_in(self, Pool pool) except -1
     cdef bytes unread(self)
     cdef int drop_unread(self) except -1

@@ -69,8 +69,8 @@ cdef class SelectorCore:
 
     cdef readonly Reactor reactor
     cdef object loop
-    cdef object callbacks       # the loop's callbacks that are to run next
     cdef object own_callback    # the Handle that runs _handle_seen()
+    cdef bint is_acting         # it is running: a loop that runs meanwhile needs another Handle
     cdef dict watched           # descriptor -> Watched
     cdef dict keys              # descriptor -> SelectorKey
     cdef list ready             # (Watched, events) that select() has found so far
@@ -84,8 +84,7 @@ cdef class SelectorCore:
     def serve(self, loop):
         """Make this selector's reactor the reactor of the loop that has this selector."""
         self.loop = loop
-        self.callbacks = loop._ready
-        self.own_callback = Handle(self._handle_seen, (), loop)
+        self.own_callback = self._new_callback()
         adopt(self.reactor, loop)
 
     def fileno(self):
@@ -156,27 +155,34 @@ cdef class SelectorCore:
         self.reactor.close()
         self.watched.clear()
         self.keys.clear()
-        self.loop = self.callbacks = self.own_callback = None
+        self.loop = self.own_callback = None
 
     def select(self, timeout=None):
         """Let poolio's sources act until the loop has something to do. Returns [(key, events)] of its descriptors."""
         cdef double now, leave, deadline
-        if self.loop is not None and PyObject_Size(self.callbacks) > 0:
+        if self.reactor.has_only_deferred():
+            timeout = None                  # of zero, as the loop has callbacks: here they are done with
+        elif self.loop is not None and PyObject_Size(self.reactor.callbacks) > 0:
             self.ready = []
             if self.reactor.look() > 0:
-                self.callbacks.append(self.own_callback)
+                self.reactor.callbacks.append(self.own_callback if not self.is_acting else self._new_callback())
             return self._take_ready()
         now = poolio_now()
         leave = now + STAY_SECONDS
         deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
         self.ready = []
         while True:
-            self.reactor.handle_ready(_milliseconds(deadline - now))
+            if self.reactor.has_only_deferred():
+                self.reactor.run_deferred()
+            else:
+                self.reactor.handle_ready(_milliseconds(deadline - now))
             if self.ready or (timeout is not None and timeout <= 0):
                 break
             PyErr_CheckSignals()
             if self.loop is not None:
-                if PyObject_Size(self.callbacks) > 0 or self.loop._stopping:
+                if self.loop._stopping:
+                    break
+                if PyObject_Size(self.reactor.callbacks) > 0 and not self.reactor.has_only_deferred():
                     break
                 scheduled = self.loop._scheduled
                 if scheduled:
@@ -186,10 +192,18 @@ cdef class SelectorCore:
                 break
         return self._take_ready()
 
+    cdef object _new_callback(self):
+        return Handle(self._handle_seen, (), self.loop)
+
     def _handle_seen(self):
         """Let the sources act that select() has found while the loop had callbacks to run."""
-        if self.loop is not None:
+        if self.loop is None:
+            return
+        self.is_acting = True
+        try:
             self.reactor.handle_seen()
+        finally:
+            self.is_acting = False
 
     cdef list _take_ready(self):
         ready, self.ready = self.ready, []

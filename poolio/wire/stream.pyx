@@ -39,7 +39,7 @@ from poolio.c.net cimport (
 )
 from poolio.c.objects cimport poolio_owner_of_view, poolio_raise_again
 from poolio.c.python cimport (
-    PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit, PyMethod_Check, PyMethod_GET_FUNCTION, PyMethod_GET_SELF,
+    PyContext_CopyCurrent, PyContext_Exit, PyMethod_Check, PyMethod_GET_FUNCTION, PyMethod_GET_SELF,
     PyObject_CallOneArg, PyObject_VectorcallMethod, PyVectorcall_Function,
 )
 from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
@@ -49,7 +49,7 @@ from poolio.wire.endpoint cimport (
     AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, protocol_of,
     take_socket,
 )
-from poolio.wire.reactor cimport Reactor, mark_dirty
+from poolio.wire.reactor cimport Reactor, enter_context, mark_dirty
 from poolio.wire.readslab cimport read_slab_for, room_in
 from poolio.wire.receiver cimport Receiver
 from poolio.wire.writequeue cimport (
@@ -159,16 +159,15 @@ cdef class StreamTransport(Endpoint):
         """Call data_received(buf), in the context of the connection."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
-        cdef PyObject *context = <PyObject *>self.context
         method = self.data_received             # set_protocol() may be called meanwhile
-        PyContext_Enter(context)
+        context = enter_context(self.context)
         if self.vectorcall != NULL:             # does what calling the bound method does, without the detours
             arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
             arguments[1] = <PyObject *>buf
             result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
         else:
             result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>buf)
-        PyContext_Exit(context)
+        PyContext_Exit(<PyObject *>context)
         if result == NULL:
             poolio_raise_again()
         Py_DECREF(<object>result)
@@ -178,13 +177,12 @@ cdef class StreamTransport(Endpoint):
         """Call data_received(data) in the connection's context. The method is looked up each time, as on asyncio."""
         cdef PyObject *arguments[2]
         cdef PyObject *result
-        cdef PyObject *context = <PyObject *>self.context
         protocol = self.protocol                # set_protocol() may be called meanwhile
         arguments[0] = <PyObject *>protocol
         arguments[1] = <PyObject *>data
-        PyContext_Enter(context)
+        context = enter_context(self.context)
         result = PyObject_VectorcallMethod(<PyObject *>DATA_RECEIVED, arguments, 2, NULL)
-        PyContext_Exit(context)
+        PyContext_Exit(<PyObject *>context)
         if result == NULL:
             poolio_raise_again()
         Py_DECREF(<object>result)
@@ -213,7 +211,7 @@ cdef class StreamTransport(Endpoint):
         cdef Py_buffer view
         cdef Py_ssize_t received
         message = "Fatal error: protocol.get_buffer() call failed."
-        PyContext_Enter(<PyObject *>self.context)
+        context = enter_context(self.context)
         try:
             room = self.protocol.get_buffer(-1)
             if len(room) == 0:
@@ -230,7 +228,7 @@ cdef class StreamTransport(Endpoint):
         except BaseException as exc:
             return self.fail(exc, message)
         finally:
-            PyContext_Exit(<PyObject *>self.context)
+            PyContext_Exit(<PyObject *>context)
         if received <= 0:
             self._read_nothing(received)
         return 0
@@ -241,7 +239,9 @@ cdef class StreamTransport(Endpoint):
             return 0
         if result < 0:
             return self.fail(OSError(-result, os.strerror(-result)), READ_ERROR)
-        PyContext_Enter(<PyObject *>self.context)
+        self.state |= AT_END                    # first: eof_received() may run a loop, which must not call it again
+        self.update_interest()
+        context = enter_context(self.context)
         try:
             keep_open = self.protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
@@ -249,11 +249,9 @@ cdef class StreamTransport(Endpoint):
         except BaseException as exc:
             return self.fail(exc, "Fatal error: protocol.eof_received() call failed.")
         finally:
-            PyContext_Exit(<PyObject *>self.context)
-        self.state |= AT_END
-        if keep_open:
-            return self.update_interest()
-        self.close()
+            PyContext_Exit(<PyObject *>context)
+        if not keep_open:
+            self.close()
         return 0
 
     cdef Py_ssize_t holds_of(self, Pool pool) except -1:

@@ -91,7 +91,7 @@ async def test_slow_factory_of_a_server_names_the_listener(caplog):
     await made[0].ended
     server.close()
     await server.wait_closed()
-    assert [line.partition(" object")[0] for line in told(caplog)] == ["<poolio.wire.listener.Listener"]
+    assert any("Listener._make_protocol" in record.getMessage() for record in caplog.records)    # it has a handle
 
 
 @ours

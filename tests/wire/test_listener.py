@@ -1,7 +1,8 @@
-"""Listener: bursts, servers that stop meanwhile, and a system that is short of descriptors."""
+"""Listener: bursts, the turns in which a connection begins, what ends meanwhile, a system short of descriptors."""
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import socket
@@ -11,10 +12,11 @@ import textwrap
 
 import pytest
 from kit.faults import reset
-from kit.pairs import Recorder, listed_in, own_transports, variable
-from kit.wires import OURS, eventually, net, run
+from kit.pairs import Recorder, listed_in, on, own_transports, variable
+from kit.wires import LOOPS, OURS, eventually, net, run
 
 import poolio
+from poolio.wire.reactor import reactor_of
 
 
 @own_transports
@@ -78,11 +80,13 @@ def test_failing_factory_closes_that_connection_and_is_reported(loop_name):
 def test_connection_that_epoll_refuses_is_lost(loop_name):
     async def main():
         class Refused(Recorder):
-            def connection_made(self, transport):
-                super().connection_made(transport)
+            def __init__(self):
+                super().__init__()
                 made.append(self)
+                reactor = reactor_of(asyncio.get_running_loop())
                 with open(__file__) as file:            # nobody can wait for a regular file
-                    os.dup2(file.fileno(), transport._sock_fd)
+                    accepted, = filter(reactor.endpoint_at, range(file.fileno() + 1))
+                    os.dup2(file.fileno(), accepted)
 
         made = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
@@ -123,6 +127,86 @@ def test_connections_have_a_context_each_copied_from_the_servers(loop_name):
         server.close()
         await server.wait_closed()
     run(loop_name, main)
+
+
+# --- accepted, and no protocol yet ------------------------------------------------------------------------------
+
+def when_accepted(server, act):
+    """Connect a client, and call act() when the server has accepted it; its protocol is made later."""
+    def attach(*arguments):
+        attached(*arguments)
+        act()
+
+    attached, server._attach = server._attach, attach
+    return socket.create_connection(server.sockets[0].getsockname())
+
+
+@on("asyncio", *OURS)
+async def test_factory_and_connection_made_are_called_in_turns_of_their_own(loop_name):
+    class Noting(Recorder):
+        def __init__(self):
+            super().__init__()
+            loop.call_soon(notes.append, "after factory")
+            notes.append("factory")
+            made.append(self)
+
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            notes.append("made")
+
+    notes, made, loop = [], [], asyncio.get_running_loop()
+    server = await net().create_server(Noting, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()):
+        await eventually(lambda: made and made[0].calls)
+    assert notes == ["factory", "after factory", "made"]
+    await made[0].ended
+    server.close()
+    await server.wait_closed()
+
+
+@own_transports
+def test_server_closed_as_soon_as_it_has_accepted_the_connection_is_served(loop_name):
+    async def main():
+        made, loop = [], asyncio.get_running_loop()
+        server = await net().create_server(listed_in(made), "127.0.0.1", 0)
+        with when_accepted(server, lambda: loop.call_soon(server.close)) as client:
+            client.sendall(b"data")
+            await eventually(lambda: made and made[0].received == b"data")
+            assert not server.is_serving()
+        assert await made[0].ended is None
+        await server.wait_closed()
+    run(loop_name, main, timeout=20)
+
+
+@pytest.mark.parametrize("ending", ("close_clients", "abort_clients"))
+@on(*OURS)
+async def test_clients_closed_as_soon_as_they_are_accepted_get_no_protocol(loop_name, ending):
+    made, loop = [], asyncio.get_running_loop()
+    server = await poolio.create_server(listed_in(made), "127.0.0.1", 0)
+    with when_accepted(server, lambda: loop.call_soon(getattr(server, ending))) as client:
+        client.settimeout(20)
+        assert await loop.run_in_executor(None, client.recv, 1) == b""
+        assert made == []
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("loop_name", OURS)
+def test_loop_stopped_and_closed_as_soon_as_it_has_accepted_the_connection_ends(loop_name):
+    async def main():
+        server = await poolio.create_server(Recorder, "127.0.0.1", 0)
+        clients.append(when_accepted(server, asyncio.get_running_loop().stop))
+
+    clients, loop = [], LOOPS[loop_name]()
+    loop.create_task(main())
+    loop.run_forever()
+    loop.close()
+    del loop
+    gc.collect()
+    with clients[0] as client:
+        client.settimeout(20)
+        assert client.recv(1) == b""
 
 
 OUT_OF_DESCRIPTORS = """
