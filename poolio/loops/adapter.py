@@ -85,9 +85,9 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         tls = self._tls(
             protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, **timeouts)
         tls.begin_with(unread)
+        drop_unread(protocol)
         transport.pause_reading()  # nothing must come before connection_made()
         transport.set_protocol(tls)
-        drop_unread(protocol)
         scheduled = self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading)
         try:
             await waiter

@@ -43,16 +43,29 @@ cdef class Receiver:
 def unread_of(protocol):
     """Return a copy of what a protocol has received and not delivered yet, as `bytes`.
 
-    A protocol that is not poolio's has nothing: it was given all that came. RuntimeError while the protocol is dropping
-    a frame that is too large.
+    Only the protocols of streams, asyncio's too, and FramedProtocol have any: all others were given what came.
+    RuntimeError while the protocol is dropping a frame that is too large.
     """
-    return (<Receiver>protocol).unread() if isinstance(protocol, Receiver) else b""
+    if isinstance(protocol, Receiver):
+        return (<Receiver>protocol).unread()
+    reader = _asyncio_reader(protocol)
+    return b"" if reader is None else bytes(reader._buffer)
 
 
 def drop_unread(protocol):
     """Make a protocol forget what it has received and not delivered yet: it is another one's now."""
     if isinstance(protocol, Receiver):
         (<Receiver>protocol).drop_unread()
+    else:
+        reader = _asyncio_reader(protocol)
+        if reader is not None:
+            reader._buffer.clear()
+            reader._maybe_resume_transport()
+
+
+cdef object _asyncio_reader(protocol):
+    """The reader of a stream of asyncio's own; None if it is none, or if the reader was dropped."""
+    return protocol._stream_reader if isinstance(protocol, asyncio.StreamReaderProtocol) else None
 
 
 def deliver(protocol, data):

@@ -7,7 +7,7 @@ import ssl
 import pytest
 from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, on, turns
 from kit.tlsbyhand import TLSByHand
-from kit.wires import CLIENT_TLS, LOOPS, OURS, SERVER_TLS, eventually
+from kit.wires import CLIENT_TLS, LOOPS, OURS, SERVER_TLS, eventually, net
 
 import poolio
 
@@ -35,7 +35,8 @@ async def linked_by_hand(factory):
     try:
         yield protocol, TLSByHand(reader, writer)
     finally:
-        protocol.transport.abort()
+        ended = protocol._transport if isinstance(protocol, asyncio.StreamReaderProtocol) else protocol.transport
+        ended.abort()
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
@@ -88,6 +89,39 @@ async def test_start_tls_of_the_loop_itself_takes_what_is_unread_in_a_stream():
         secured = await upgrading
         assert await protocol.reader.readexactly(6) == b"secret"
         secured.abort()
+
+
+@pytest.mark.parametrize("limit", (100, 1 << 16))
+@on(*OURS)
+async def test_start_tls_of_asyncios_streams_what_is_unread_is_the_beginning_of_the_handshake(limit):
+    """CPython does so on servers since 3.14; here it is so on every version."""
+    reader = asyncio.StreamReader(limit)
+    async with linked_by_hand(lambda: asyncio.StreamReaderProtocol(reader)) as (protocol, peer):
+        hello = peer.to_send()
+        peer.writer.write(b"plain\n" + hello)
+        assert await reader.readline() == b"plain\n"
+        await eventually(lambda: len(reader._buffer) == len(hello))
+        upgrading = asyncio.create_task(
+            net().start_tls(reader._transport, protocol, SERVER_TLS, server_side=True))
+        await peer.handshake()
+        peer.write(b"secret")
+        secured = await upgrading
+        assert await reader.readexactly(6) == b"secret"
+        secured.abort()
+
+
+@pytest.mark.parametrize("options", ({"server_side": True}, {"server_hostname": "localhost"}), ids=str)
+@on(*OURS)
+async def test_start_tls_of_asyncios_streams_bytes_in_the_clear_fail_the_handshake(options):
+    collect_errors()
+    reader = asyncio.StreamReader()
+    async with linked_by_hand(lambda: asyncio.StreamReaderProtocol(reader)) as (protocol, peer):
+        peer.writer.write(b"injected")
+        await eventually(lambda: reader._buffer)
+        context = SERVER_TLS if "server_side" in options else CLIENT_TLS
+        with pytest.raises(ssl.SSLError):
+            await net().start_tls(reader._transport, protocol, context, **options)
+        assert not reader._buffer
 
 
 @pytest.mark.parametrize("context, options, error", (
