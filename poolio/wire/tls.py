@@ -34,7 +34,7 @@ class TLSProtocol(sslproto.SSLProtocol):
     def _set_state(self, new_state: Any) -> None:
         # not in _on_handshake_complete(): an override's frame would hold the exception, which holds that frame
         super()._set_state(new_state)  # type: ignore[misc]
-        if new_state is sslproto.SSLProtocolState.WRAPPED:  # type: ignore[attr-defined]
+        if new_state is sslproto.SSLProtocolState.WRAPPED:
             self._process_outgoing()  # type: ignore[attr-defined]
 
     def begin_with(self, data: bytes) -> None:
@@ -42,8 +42,8 @@ class TLSProtocol(sslproto.SSLProtocol):
         self._incoming.write(data)  # type: ignore[attr-defined]
 
     def _abort(self, exc: BaseException | None = None) -> None:
-        self._set_state(sslproto.SSLProtocolState.UNWRAPPED)  # type: ignore[attr-defined]
-        transport: Any = self._transport  # type: ignore[attr-defined]
+        self._set_state(sslproto.SSLProtocolState.UNWRAPPED)
+        transport: Any = self._transport
         if transport is not None:
             transport._force_close(exc)
 
@@ -73,8 +73,11 @@ async def start_tls(
     The transport may be encrypted itself. What is unread in a protocol of poolio's is the beginning of the handshake.
     """
     carrier = transport
-    while isinstance(carrier, sslproto._SSLProtocolTransport):  # type: ignore[attr-defined]
-        carrier = carrier._ssl_protocol._transport
+    while isinstance(carrier, sslproto._SSLProtocolTransport):
+        tls: Any = carrier._ssl_protocol
+        carrier = None if tls is None else tls._transport
+    if carrier is None:
+        raise ConnectionResetError("Connection lost")
     if type(carrier) is StreamTransport:
         secured: asyncio.Transport | None = await carrier._adapter.start_tls(
             transport, protocol, sslcontext, **options)

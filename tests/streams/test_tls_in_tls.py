@@ -137,3 +137,12 @@ async def test_tls_in_tls_hello_comes_in_two_records_goes_on_encrypted(first):
         await upgrading
         writer.write(await reader.readexactly(4))
         assert await peer.read(4) == b"ping"
+
+
+@on(*OURS)
+async def test_tls_in_tls_after_close_is_a_connection_reset():
+    async with encrypted() as ((_, client_writer), _):
+        client_writer.close()
+        client_writer.close()
+        with pytest.raises(ConnectionResetError):
+            await inner(client_writer)
