@@ -131,9 +131,9 @@ check-libraries: $(VENV)/.with-test,libraries
 check-cpython: $(VENV)/.with-test
 	$(BIN)/python tests/project/cpython.py
 
-# The interpreters are in the root; TESTS and OPTIONS reach it by the environment.
+# The interpreters are in the root; VERSIONS=3.14 tests on this one alone, TESTS and OPTIONS are known by the environment.
 check-newest:
-	$(PYTHON) tests/project/newest.py
+	$(PYTHON) tests/project/newest.py $(VERSIONS)
 
 check-link: TESTS = tests/faults/test_link*.py
 check-link: $(VENV)/.with-test
