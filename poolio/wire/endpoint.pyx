@@ -51,7 +51,7 @@ cdef class Endpoint(Claimant):
         leave_list(self)
         if self.fd < 0:
             return
-        if not self.reactor.is_inherited:
+        if self.state & HAS_BEGUN and not self.reactor.is_inherited:      # else nobody has been given it
             poolio_warn_at_end(ResourceWarning, f"unclosed transport {self!r}", <PyObject *>self)
         self.close_socket()
         if not poolio_is_finalizing():
