@@ -61,4 +61,31 @@ static inline int poolio_raise_again(void)
     return -1;
 }
 
+/* True from when the interpreter ends: modules are emptied one after another, so that little Python can still be called. */
+static inline int poolio_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* Warns in a __del__() or __dealloc__(), at the end of the interpreter too. An error, as warnings may be, is reported as
+   that of any __del__(). The exception that is being handled stays. source: NULL, or what a ResourceWarning is about. */
+static inline void poolio_warn_at_end(PyObject *category, PyObject *text, PyObject *source)
+{
+    PyObject *type, *value, *traceback;
+    const char *message;
+    int result = -1;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (source != NULL)
+        result = PyErr_ResourceWarning(source, 1, "%U", text);
+    else if ((message = PyUnicode_AsUTF8(text)) != NULL)
+        result = PyErr_WarnEx(category, message, 1);
+    if (result < 0)
+        PyErr_WriteUnraisable(source);
+    PyErr_Restore(type, value, traceback);
+}
+
 #endif

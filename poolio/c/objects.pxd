@@ -10,5 +10,7 @@ cdef extern from "poolio/c/objects.h":
     void poolio_rename(PyTypeObject *kind, const char *name)
     PyObject *poolio_owner_of_view(object view)
     int poolio_raise_again() except -1
+    bint poolio_is_finalizing() noexcept
+    void poolio_warn_at_end(object category, object text, PyObject *source) noexcept
     ctypedef int (*poolio_step)(PyObject *self, PyObject *value, PyObject **result) except -1
     void poolio_set_send(PyTypeObject *kind, poolio_step send)

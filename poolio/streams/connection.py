@@ -6,6 +6,7 @@ the functions that connect and serve.
 """
 
 import asyncio
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
@@ -35,10 +36,13 @@ class StreamWriter(WriterCore):
     def __repr__(self) -> str:
         return f"<poolio.StreamWriter transport={self.transport!r}>"
 
-    def __del__(self) -> None:
+    # The names of a module are None when the interpreter ends, so what the end needs is kept as defaults.
+    def __del__(
+        self, warn: Callable[..., None] = warnings.warn, is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
         if self.protocol is not None and not self.protocol.is_lost and not self.transport.is_closing():
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            if not self.protocol.loop.is_closed():
+            warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            if not is_finalizing() and not self.protocol.loop.is_closed():
                 self.close()
 
     async def _drain(self) -> None:

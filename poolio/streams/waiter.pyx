@@ -17,13 +17,12 @@ An Awaitable is a coroutine for all that asyncio does with one: create_task(), w
 """
 
 import asyncio
-import warnings
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from poolio.c.objects cimport poolio_raise_again, poolio_set_send
+from poolio.c.objects cimport poolio_raise_again, poolio_set_send, poolio_warn_at_end
 from poolio.c.python cimport PYGEN_NEXT, PYGEN_RETURN, PyContext_Enter, PyContext_Exit, PyObject_CallOneArg
 
 
@@ -104,7 +103,7 @@ cdef class Awaitable:
 
     def __dealloc__(self):
         if not self.is_started:
-            warnings.warn(f"{self.name()} was never awaited", RuntimeWarning)
+            poolio_warn_at_end(RuntimeWarning, f"{self.name()} was never awaited", NULL)
 
     cdef object proceed(self):
         raise NotImplementedError

@@ -11,16 +11,14 @@ An accepted connection has no socket object until somebody asks for it. The obje
 
 import os
 import socket
-import warnings
 from asyncio import trsock
 from asyncio.log import logger
-from contextlib import suppress
-from socket import socket as Socket     # as it is now: programs put others in its place (PySocks, mocks)
 
+from cpython.object cimport PyObject
 from libc.errno cimport EBADF
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
-from poolio.c.objects cimport poolio_without_dict
+from poolio.c.objects cimport poolio_is_finalizing, poolio_warn_at_end, poolio_without_dict
 from poolio.wire.address cimport address_of
 from poolio.wire.reactor cimport Reactor, free_context
 from poolio.wire.receiver cimport Receiver
@@ -33,6 +31,11 @@ cdef int IPPROTO_TCP = socket.IPPROTO_TCP
 cdef enum:
     HIGH_WATER = 65536          # asyncio's defaults
     LOW_WATER = 16384
+
+# These are kept here as they are now: the names of a module are None when the interpreter ends, and programs put other
+# classes in the place of socket.socket (PySocks, mocks).
+cdef object Socket = socket.socket
+cdef object SHUT_RDWR = socket.SHUT_RDWR
 
 
 cdef class Endpoint(Claimant):
@@ -48,11 +51,10 @@ cdef class Endpoint(Claimant):
         leave_list(self)
         if self.fd < 0:
             return
-        try:
-            if not self.reactor.is_inherited:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-        finally:
-            self.close_socket()
+        if self.state & HAS_BEGUN and not self.reactor.is_inherited:      # else nobody has been given it
+            poolio_warn_at_end(ResourceWarning, f"unclosed transport {self!r}", <PyObject *>self)
+        self.close_socket()
+        if not poolio_is_finalizing():
             self.on_end()
 
     def __repr__(self):
@@ -292,9 +294,12 @@ cdef class Endpoint(Claimant):
         if self.fd < 0:
             return
         if self.state & SENDS_FILE and self.sock is not None:
-            with suppress(OSError):             # sendfile() has a descriptor of its own on the same socket
-                self.sock.shutdown(socket.SHUT_RDWR)
-        self._remember_addresses()
+            try:
+                self.sock.shutdown(SHUT_RDWR)   # sendfile() has a descriptor of its own on the same socket
+            except OSError:
+                pass
+        if not poolio_is_finalizing():
+            self._remember_addresses()
         self.drop_queue()
         fd, self.fd = self.fd, -1
         if self.sock is None:

@@ -65,6 +65,7 @@ BOUNDS = {"CORK_BYTES": CORK_BYTES}         # for tests and tools: C constants h
 
 cdef str DATA_RECEIVED = "data_received"
 cdef str READ_ERROR = "Fatal read error on socket transport"
+cdef bint SERVERS_KEEP_TRANSPORTS = sys.version_info >= (3, 13)
 
 
 class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
@@ -522,7 +523,7 @@ cdef StreamTransport new_transport(Reactor reactor, object protocol, object cont
 
 cdef bint _takes_transports(object server):
     """True if the server keeps its transports, as asyncio's do since CPython 3.13; before, they only count them."""
-    return sys.version_info >= (3, 13) or getattr(server, "takes_transports", False)
+    return SERVERS_KEEP_TRANSPORTS or getattr(server, "takes_transports", False)
 
 
 cdef object attach(StreamTransport transport, object server):
