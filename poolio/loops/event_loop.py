@@ -52,13 +52,13 @@ class EventLoop(AdaptedLoop):
             return
         self._close_self_pipe()  # type: ignore[attr-defined]
         self._make_self_pipe()  # type: ignore[attr-defined]
-        if self._signal_handlers:
+        if self._signal_handlers:  # type: ignore[attr-defined]
             with suppress(RuntimeError):  # debug mode: it runs in a thread that the child has not
                 self.call_soon(self._take_signals)
 
     def _take_signals(self) -> None:
         with suppress(ValueError):  # signals are the main thread's
-            signal.set_wakeup_fd(self._csock.fileno())
+            signal.set_wakeup_fd(self._csock.fileno())  # type: ignore[attr-defined]
 
 
 def new_event_loop() -> EventLoop:
