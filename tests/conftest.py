@@ -1,11 +1,18 @@
 """Pools for the tests. After a test every pool that it made is empty again, and its accounting adds up."""
 
 import gc
+import signal
 
 import pytest
 from kit.memory import assert_empty
 
 import poolio
+
+
+def pytest_configure():
+    """A shell starts `pytest &` with SIGINT ignored; programs that tests start and interrupt would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session):

@@ -1,4 +1,7 @@
-"""Owns a loop that is never idle: connections that answer each other without end. Called by loops/test_loop.py."""
+"""Owns a loop that is never idle: connections that answer each other without end.
+
+Called by loops/test_event_loop.py.
+"""
 
 import asyncio
 import socket

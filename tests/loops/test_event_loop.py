@@ -10,11 +10,9 @@ import textwrap
 import threading
 
 import pytest
-from kit.echoes import Echo
-from kit.faults import read_to_the_end
 from kit.pairs import Recorder, linked
 from kit.saturated import PingPong, Saturated
-from kit.wires import BLOCK, CLIENT_TLS, SERVER_TLS, eventually
+from kit.wires import eventually
 
 import poolio
 
@@ -129,10 +127,13 @@ def test_saturated_ctrl_c_is_seen(how):
     start = {"run": "poolio.run(main())", "plain": "poolio.new_event_loop().run_until_complete(main())"}[how]
     code = textwrap.dedent(INTERRUPTED).format(
         tests=os.path.dirname(os.path.dirname(__file__)), start=start, wait="await asyncio.Event().wait()")
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (output, process.returncode) == ("interrupted\n", 0)
 
 
@@ -226,97 +227,6 @@ def test_pytest_asyncio_runs_on_it(tmp_path):
     assert "1 passed" in done.stdout
 
 
-def test_streams_servers_and_connections_are_on_poolios_transports():
-    async def main():
-        kinds = []
-
-        async def serve(reader, writer):
-            kinds.append(type(writer.transport))
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        kinds.append(type(writer.transport))
-
-        async def feed():
-            writer.write(BLOCK)
-            await writer.drain()
-            writer.write_eof()
-
-        feeding = asyncio.ensure_future(feed())
-        assert await reader.read() == BLOCK
-        await feeding
-        writer.close()
-        await writer.wait_closed()
-        server.close()
-        assert kinds == [poolio.wire.stream.StreamTransport] * 2
-    run(main)
-
-
-def test_connect_accepted_socket_and_start_tls():
-    async def main():
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours)
-        echoing = Echo()
-        client_transport, client = await loop.create_unix_connection(Recorder, sock=theirs)
-        secured, _ = await asyncio.gather(
-            loop.start_tls(client_transport, client, CLIENT_TLS, server_hostname="localhost"),
-            loop.start_tls(transport, echoing, SERVER_TLS, server_side=True))
-        echoing.connection_made(_)
-        client.connection_made(secured)
-        secured.write(BLOCK[:200_000])
-        await eventually(lambda: len(client.received) == 200_000)
-        assert client.received == BLOCK[:200_000]
-        secured.close()
-        await client.ended
-    run(main)
-
-
-@pytest.mark.parametrize("fallback", (False, True))
-def test_sendfile_sends_the_file_between_writes(tmp_path, fallback):
-    path = tmp_path / "file"
-    path.write_bytes(BLOCK)
-
-    async def main():
-        loop = asyncio.get_running_loop()
-
-        class Sending(Recorder):
-            pass
-
-        protocol, peer = await linked(Sending)
-        transport = protocol.transport
-        if fallback:
-            transport = FallbackOnly(transport)
-        transport.write(b"before ")
-        with path.open("rb") as file:
-            sending = asyncio.ensure_future(loop.sendfile(transport, file))
-            receiving = loop.run_in_executor(None, read_to_the_end, peer)
-            assert await sending == len(BLOCK)
-        transport.write(b" after")
-        transport.close()
-        assert await receiving == b"before " + BLOCK + b" after"
-        await protocol.ended
-        peer.close()
-
-    class FallbackOnly:
-        """The transport, without its native sendfile()."""
-
-        _sendfile_compatible = asyncio.constants._SendfileMode.FALLBACK
-        __class__ = asyncio.transports._FlowControlMixin
-
-        def __init__(self, transport):
-            self._transport = transport
-
-        def __getattr__(self, name):
-            return getattr(self._transport, name)
-
-    run(main)
-
-
 def test_subprocess_and_pipes_stay_the_standard_librarys():
     async def main():
         process = await asyncio.create_subprocess_exec(
@@ -382,18 +292,6 @@ def test_callbacks_scheduled_before_data_arrives_run_before_it(factory):
         assert sorted(order[1:]) == ["data", "readable"]
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
-
-
-def test_add_reader_on_a_transports_descriptor_is_refused():
-    async def main():
-        loop = asyncio.get_running_loop()
-        protocol, peer = await linked()
-        with peer:
-            with pytest.raises(RuntimeError, match="is used by transport"):
-                loop.add_reader(protocol.transport._sock_fd, print)
-            protocol.transport.abort()
-            await protocol.ended
-    run(main)
 
 
 def test_add_reader_in_a_callback_of_the_same_pass_keeps_the_new_reader():
