@@ -58,7 +58,10 @@ cdef class Buffer(Numbers):
     keeps its pool alive. After a fork each process has the memory for itself.
 
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation, and writing is a
-    TypeError from then on. Frozen Buffers hash like the equal `bytes`.
+    TypeError from then on. Frozen Buffers hash like the equal `bytes`; the hash of a whole allocation is kept.
+
+    `int(buf)` is `int(bytes(buf))`, read where it lies: ValueError for no decimal integer, and beyond the digits that
+    `sys.get_int_max_str_digits()` allows. `repr` shows size, state and place, and never content, which may be a secret.
 
     `read_...` and `write_...` are for numbers at a byte offset from this Buffer's start, aligned or not: IndexError for
     an offset outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what

@@ -35,8 +35,6 @@ from poolio.errors import FrameTooLarge
 
 cdef enum:
     LARGEST_BLOCK = 32768       # bytes for small rests that move together: an eighth of a default slab
-    TAKEN_UNTIL = 65536         # bytes before a separator that take_until() allows by itself, as a StreamReader does
-    MOST_NEEDED = 20            # digits that take_int() allows by itself: what any integer of 64 bits fits
     NOT_YET = -1                # the separator is not there, and may still come
     TOO_FAR = -2                # the separator is not within the limit, whatever comes
 
@@ -170,10 +168,11 @@ cdef class Chain:
             raise ValueError(f"start must not be below 0, but it is {start}")
         return max(self._seek(_as_bytes("separator", separator), start, PY_SSIZE_T_MAX), -1)
 
-    def take_until(self, separator, Py_ssize_t limit=TAKEN_UNTIL):
+    def take_until(self, separator, Py_ssize_t limit=65536):
         """Take out what is before the separator, and drop the separator. None if it has not come yet.
 
-        limit  the most bytes before the separator; FrameTooLarge beyond, also when the separator has not come
+        limit  the most bytes before the separator, 64 KiB by default as for a StreamReader; FrameTooLarge beyond, also
+               when the separator has not come
         """
         cdef bytes found_by = _as_bytes("separator", separator)
         cdef Py_ssize_t found
@@ -186,11 +185,11 @@ cdef class Chain:
             raise FrameTooLarge(limit + 1, limit)
         return None
 
-    def take_int(self, separator, base=10, *, digits=MOST_NEEDED, least=None, most=None):
+    def take_int(self, separator, base=10, *, digits=20, least=None, most=None):
         """Take out the integer before the separator, and drop the separator. None if the separator has not come yet.
 
         base    10 or 16
-        digits  the most digits, leading zeros included; at most 4300
+        digits  the most digits, leading zeros included, 4300 at most; any integer of 64 bits has 20 or fewer
         least   the lowest number allowed; None means any. Unless it is negative or None, there must be no sign
         most    the highest number allowed; None means any
 

@@ -1,7 +1,7 @@
 # Integers in ASCII text. See digits.pyx.
 
 cdef enum:
-    MOST_DIGITS = 4300      # that an integer of a frame may be allowed: the most that CPython's int(text) takes by itself
+    MOST_DIGITS = 4300      # that an integer of a frame may be allowed: as many as CPython's int(text) takes by default
 
 cdef struct Digits:
     int base                # 10 or 16

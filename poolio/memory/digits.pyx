@@ -3,11 +3,11 @@
 Refuses to know where the text lies: it is given contiguous memory. Called by chain for integers of frames, which are
 strict, and by buffer for `int(buf)`, which takes what `int(bytes)` takes.
 
-A strict integer is a sign, if one may be there, and digits. Python's int() also takes spaces and underscores, and digits
-without a bound; a protocol that takes them reads another number than the next server behind it, or none.
+A strict integer is a sign, if one may be there, and digits. Python's int() also takes spaces and underscores, and
+digits without a bound; a protocol that takes them reads another number than the next server behind it, or none.
 
-An error says how many bytes there are, which one is wrong, and the limit. It shows at most one byte and twenty digits of
-the text, as errors are logged and the text is a peer's.
+An error says how many bytes there are, which one is wrong, and the limit. It shows at most one byte and twenty digits
+of the text, as errors are logged and the text is a peer's.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize

@@ -94,7 +94,7 @@ def test_own_codec_returning_falsy_objects_returns_them():
 
 
 class Stored(poolio.Codec):
-    """A line `set <name> <size>`, then so many bytes and a line's end: (name, body). It keeps a line that it has taken."""
+    """A line `set <name> <size>`, which it keeps, then so many bytes and a line's end: (name, body)."""
 
     def __init__(self):
         super().__init__()

@@ -228,7 +228,7 @@ def test_take_int_of_integers_is_that_of_python(pool, text, options, number):
 
 WRONG = [
     (b"", {}, "0 bytes has no digits"), (b"-", {}, "no digits"), (b"+-1", {}, "0x2d at index 1"),
-    (b" 1", {}, "base 10 has the byte 0x20 at index 0"), (b"1 ", {}, "0x20 at index 1"), (b"1_0", {}, "0x5f at index 1"),
+    (b" 1", {}, "base 10 has the byte 0x20 at index 0"), (b"1 ", {}, "0x20 at index 1"), (b"1_0", {}, "0x5f"),
     (b"0x1f", {"base": 16}, "base 16 has the byte 0x78 at index 1"), (b"1f", {}, "0x66 at index 1"),
     (b"\xb2", {}, "0xb2"), (b"1\x00", {}, "0x00"), (b"1.0", {}, "0x2e"),
     (b"-1", {"least": 0}, "0x2d at index 0"), (b"+1", {"least": 0}, "0x2b at index 0"),
@@ -236,7 +236,8 @@ WRONG = [
     (b"9" * 22, {}, "more than 20 digits"), (b"-" + b"9" * 21, {}, "more than 20 digits"),
     (b"x" * 1000, {}, "0x78 at index 0"),
     (b"5", {"most": 4}, "at most 4, not 5"), (b"5", {"least": 6}, "at least 6, not 5"),
-    (b"-2", {"least": -1, "most": 9}, r"in -1\.\.9, not -2"), (b"9" * 21, {"digits": 21, "most": 4}, "one of 21 digits"),
+    (b"-2", {"least": -1, "most": 9}, r"in -1\.\.9, not -2"),
+    (b"9" * 21, {"digits": 21, "most": 4}, "one of 21 digits"),
 ]
 
 
@@ -294,7 +295,8 @@ def test_take_int_takes_nothing_that_python_reads_otherwise(text, base, cuts):
     places = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
     chain = chain_of(poolio.default_pool(), *(wire[start:stop] for start, stop in itertools.pairwise(places)))
     digits = text[1:] if text[:1] in ("+", "-") else text
-    if 1 <= len(digits) <= 20 and all(digit in "0123456789abcdefABCDEF"[:base if base == 10 else 22] for digit in digits):
+    allowed = "0123456789" if base == 10 else "0123456789abcdefABCDEF"
+    if 1 <= len(digits) <= 20 and set(digits) <= set(allowed):
         assert (chain.take_int(b"\n", base), len(chain)) == (int(text, base), 0)
     else:
         with pytest.raises(poolio.FrameError):

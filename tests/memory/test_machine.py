@@ -293,7 +293,8 @@ class Machine(RuleBasedStateMachine):
             if held.memory.frozen:
                 assert hash(held.buf) == hash(held.expected)
 
-    @rule(target=buffers, held=buffers, chars=st.binary(max_size=3), method=st.sampled_from(["strip", "lstrip", "rstrip"]))
+    @rule(target=buffers, held=buffers, chars=st.binary(max_size=3),
+          method=st.sampled_from(["strip", "lstrip", "rstrip"]))
     def strip(self, held, chars, method):
         if not self.is_live(held):
             return self.begin(self.pool.alloc(0))
