@@ -245,11 +245,7 @@ cdef class Buffer(Numbers):
     # --- conversion -------------------------------------------------------------------------------------
 
     def tobytes(self):
-        """A `bytes` copy; the same as `bytes(buf)`."""
-        ensure_alive(self)
-        return PyBytes_FromStringAndSize(self.data, self.length)
-
-    def __bytes__(self):
+        """A `bytes` copy; the same as `bytes(buf)`, which costs a call of a type more."""
         ensure_alive(self)
         return PyBytes_FromStringAndSize(self.data, self.length)
 
