@@ -49,6 +49,17 @@ static inline void poolio_set_send(PyTypeObject *kind, poolio_step send)
     kind->tp_as_async->am_send = (sendfunc)send;
 }
 
+/* Returns the hash that `bytes` of these bytes have, without making them. */
+static inline Py_hash_t poolio_hash(const char *data, Py_ssize_t size)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return Py_HashBuffer(data, size);
+#else
+    Py_hash_t hash = size == 0 ? 0 : PyHash_GetFuncDef()->hash(data, size);
+    return hash == -1 ? -2 : hash;
+#endif
+}
+
 /* Drops the __dict__ that Cython has made for a new object. Python makes another one when an attribute is set. */
 static inline void poolio_without_dict(PyObject *object)
 {

@@ -6,6 +6,7 @@ cdef extern from "poolio/c/objects.h":
     object poolio_revive(PyObject *object)
     bint poolio_is_method(object thing)
     object poolio_method_of(PyTypeObject *kind, object method)
+    Py_hash_t poolio_hash(const char *data, Py_ssize_t size)
     void poolio_without_dict(PyObject *object)
     void poolio_rename(PyTypeObject *kind, const char *name)
     PyObject *poolio_owner_of_view(object view)

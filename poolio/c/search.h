@@ -1,5 +1,5 @@
-/* Owns the search for bytes in bytes: the first place, the last place, and how many there are. Knows no Python. Used by
-   memory/search, buffer and chain.
+/* Owns the search for bytes in bytes (the first place, the last place, how many there are), and comparing them without
+   case. Knows no Python. Used by memory/search, buffer and chain.
 
    A search returns an offset, or -1 if the needle is not there. An empty needle is found at once.
 
@@ -75,6 +75,17 @@ static inline ptrdiff_t poolio_count(const char *text, ptrdiff_t size, const cha
     for (ptrdiff_t at = 0, found; (found = poolio_find(text + at, size - at, needle, length)) >= 0; count++)
         at += found + length;
     return count;
+}
+
+/* Are they the same, if ASCII's capital and small letters count as the same? */
+static inline int poolio_same_ignoring_case(const char *one, const char *other, ptrdiff_t size)
+{
+    for (ptrdiff_t at = 0; at < size; at++) {
+        unsigned char small = (unsigned char)(one[at] | 0x20);
+        if (one[at] != other[at] && ((one[at] ^ other[at]) != 0x20 || small < 'a' || small > 'z'))
+            return 0;
+    }
+    return 1;
 }
 
 #endif

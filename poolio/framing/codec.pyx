@@ -38,10 +38,16 @@ cdef class Codec:
                own must check it itself.
     too_large  "raise" raises FrameTooLarge; "discard" drops such frames, counts them in `discarded` and goes on.
 
-    `decode(chain)` takes the next frame, at least one byte, out of a `poolio.Chain` and returns it as a Buffer or any
-    other object. It returns None if the frame is not complete. It may set `chain.wanted` to the number of bytes that
-    the chain must hold for another try, and raise FrameError for bytes that are no frame: the connection is then
-    closed. If a codec of your own keeps state, give each connection its own codec.
+    `decode(chain)` takes the next frame out of a `poolio.Chain` and returns it as a Buffer or any other object but
+    None. At least one byte is taken in the call that returns a frame: RuntimeError otherwise. It is called again until
+    it returns None, and never with an empty chain.
+
+    None means that nothing more can be done with the bytes that are there; the next call comes with more of them.
+    Bytes may be taken all the same, as of a header, and kept until then; a codec with such state belongs to one
+    connection. As an empty chain is a clean end of a stream, it overrides `decode_last()` to say that a part of a frame
+    is no end. `chain.wanted`, set after the last byte was taken, saves calls in vain while the chain holds fewer bytes.
+
+    FrameError says that the bytes are no frame: the connection is then closed. What is still in the chain stays there.
 
     `encode(*pieces)` returns one frame, a Buffer or bytes-like. If it takes the keyword `pool`, it is given the pool of
     the connection that the frame is written to; it should allocate there.

@@ -6,6 +6,9 @@ from cpython.object cimport PyObject, PyTypeObject
 from poolio.c.guard cimport ensure
 from poolio.memory.slab cimport Slab, SlabStore
 
+cdef enum:
+    NOT_HASHED = -1                # no hash is -1
+
 cdef struct Allocation:
     # the range; valid while holders > 0
     PyObject *store                # a reference of its own: the pool outlives its allocations
@@ -15,8 +18,9 @@ cdef struct Allocation:
     # its holders
     Py_ssize_t holders             # Buffers on it that are alive, and pieces of write queues that are still to be sent
     Py_ssize_t shown               # sum of their lengths; overlaps count twice
-    Py_ssize_t writable_exports
+    int writable_exports           # views of them that can be written to; 2 ** 31 would be half a terabyte of views
     bint frozen
+    Py_hash_t hash                 # of all its bytes; NOT_HASHED until a holder of all of them is hashed, once frozen
 
 
 cdef class Holder:

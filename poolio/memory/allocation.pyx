@@ -192,6 +192,7 @@ cdef Holder new_holder(SlabStore store, Slab *slab, char *memory, Py_ssize_t siz
     allocation.shown = size
     allocation.writable_exports = 0
     allocation.frozen = False
+    allocation.hash = NOT_HASHED
     holder.allocation = allocation
     holder.data = memory
     holder.length = size

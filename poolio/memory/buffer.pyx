@@ -10,7 +10,7 @@ meanwhile.
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject
 from cpython.slice cimport PySlice_Unpack
@@ -19,16 +19,21 @@ from libc.string cimport memcmp, memcpy, memmove
 import pickle
 
 from poolio.c.faults cimport poolio_calloc, poolio_malloc
+from poolio.c.objects cimport poolio_hash
 from poolio.c.python cimport (
     PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, PyNumber_Index, PySeqIter_New,
     PyUnicode_DecodeUTF8,
 )
-from poolio.c.search cimport poolio_find
+from poolio.c.search cimport poolio_same_ignoring_case
 from poolio.memory.allocation cimport (
-    blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation, make_holders,
-    new_holder, store_of,
+    NOT_HASHED, Allocation, blank_holder, buffer_release, count_copied, ensure_alive, ensure_writable, join_allocation,
+    make_holders, new_holder, store_of,
 )
+from poolio.memory.digits cimport integer_of_bytes
 from poolio.memory.numbers cimport Numbers
+from poolio.memory.pieces cimport (
+    BOTH_ENDS, LEFT_END, RIGHT_END, parted, split_at, split_whitespace, stripped, without_prefix, without_suffix,
+)
 from poolio.memory.search cimport (
     COUNT, FIRST, LAST, Needle, Range, bound, byte_of, drop_needle, has_end, range_of, required, search, take_needle,
 )
@@ -53,7 +58,10 @@ cdef class Buffer(Numbers):
     keeps its pool alive. After a fork each process has the memory for itself.
 
     A Buffer is writable until `freeze()`; freezing holds for every Buffer on the same allocation, and writing is a
-    TypeError from then on. Frozen Buffers hash like the equal `bytes`.
+    TypeError from then on. Frozen Buffers hash like the equal `bytes`; the hash of a whole allocation is kept.
+
+    `int(buf)` is `int(bytes(buf))`, read where it lies: ValueError for no decimal integer, and beyond the digits that
+    `sys.get_int_max_str_digits()` allows. `repr` shows size, state and place, and never content, which may be a secret.
 
     `read_...` and `write_...` are for numbers at a byte offset from this Buffer's start, aligned or not: IndexError for
     an offset outside, also below 0; ValueError for a number that does not fit. A write returns the offset behind what
@@ -115,9 +123,9 @@ cdef class Buffer(Numbers):
 
     def __richcmp__(self, other, int operation):
         cdef Py_buffer view
-        cdef Py_ssize_t mine
-        cdef int order
         ensure_alive(self)
+        if PyBytes_CheckExact(other):
+            return _compared(self, PyBytes_AS_STRING(other), PyBytes_GET_SIZE(other), operation)
         if not PyObject_CheckBuffer(other):
             return NotImplemented
         try:
@@ -126,32 +134,31 @@ cdef class Buffer(Numbers):
             return NotImplemented
         try:
             ensure_alive(self)
-            mine = self.length
-            if operation == Py_EQ or operation == Py_NE:
-                if mine != view.len:
-                    return operation == Py_NE
-            order = memcmp(self.data, view.buf, <size_t>min(mine, view.len))
-            if order == 0:
-                order = (mine > view.len) - (mine < view.len)
+            return _compared(self, <const char *>view.buf, view.len, operation)
         finally:
             PyBuffer_Release(&view)
-        if operation == Py_EQ:
-            return order == 0
-        if operation == Py_NE:
-            return order != 0
-        if operation == Py_LT:
-            return order < 0
-        if operation == Py_LE:
-            return order <= 0
-        if operation == Py_GT:
-            return order > 0
-        return order >= 0
+
+    def eq_ignore_ascii_case(self, other, /):
+        """Are these the bytes of a bytes-like object, if ASCII's capital and small letters count as the same?"""
+        cdef Py_buffer view
+        PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
+        try:
+            ensure_alive(self)
+            return self.length == view.len and poolio_same_ignoring_case(self.data, <const char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
 
     def __hash__(self):
+        cdef Py_hash_t found
         ensure_alive(self)
         if not self.allocation.frozen:
             raise TypeError("a writable Buffer is unhashable; freeze() it first")
-        return hash(self.tobytes())
+        if self.length < self.allocation.size:          # a slice: a hash of its own has no place to be kept
+            return poolio_hash(self.data, self.length)
+        if self.allocation.hash == NOT_HASHED:
+            found = poolio_hash(self.data, self.length)
+            self.allocation.hash = found
+        return self.allocation.hash
 
     # --- searching: as bytes does it, for a byte as an integer or for any bytes-like object -----------------
 
@@ -201,18 +208,50 @@ cdef class Buffer(Numbers):
         if most < 0:
             most = PY_SSIZE_T_MAX
         if sep is None:
-            return _split_whitespace(self, most)
-        return _split_at(self, sep, most)
+            return split_whitespace(self, most)
+        return split_at(self, sep, most)
+
+    def partition(self, sep, /):
+        """Three slices: what is before the first `sep`, `sep` itself, and what is behind it.
+
+        If `sep` is not there, they are all bytes and two empty slices.
+        """
+        return parted(self, sep, FIRST)
+
+    def rpartition(self, sep, /):
+        """As `partition`, at the last `sep`; if it is not there, two empty slices and all bytes."""
+        return parted(self, sep, LAST)
+
+    def strip(self, chars=None, /):
+        """A slice without the bytes at both ends that are among `chars`; None means ASCII whitespace."""
+        return stripped(self, chars, BOTH_ENDS)
+
+    def lstrip(self, chars=None, /):
+        """As `strip`, at the beginning alone."""
+        return stripped(self, chars, LEFT_END)
+
+    def rstrip(self, chars=None, /):
+        """As `strip`, at the end alone."""
+        return stripped(self, chars, RIGHT_END)
+
+    def removeprefix(self, prefix, /):
+        """A slice without `prefix` if these bytes begin with it, else a slice of all of them."""
+        return without_prefix(self, prefix)
+
+    def removesuffix(self, suffix, /):
+        """A slice without `suffix` if these bytes end with it, else a slice of all of them."""
+        return without_suffix(self, suffix)
 
     # --- conversion -------------------------------------------------------------------------------------
 
     def tobytes(self):
-        """A `bytes` copy; the same as `bytes(buf)`."""
+        """A `bytes` copy; the same as `bytes(buf)`, which costs a call of a type more."""
         ensure_alive(self)
         return PyBytes_FromStringAndSize(self.data, self.length)
 
-    def __bytes__(self):
-        return self.tobytes()
+    def __int__(self):
+        ensure_alive(self)
+        return integer_of_bytes(self.data, self.length)
 
     def decode(self, encoding="utf-8", errors="strict"):
         """The text, as `bytes.decode` gives it; UnicodeDecodeError if the bytes are no text.
@@ -287,16 +326,17 @@ cdef class Buffer(Numbers):
         return self
 
     def detach(self):
-        """Return a frozen copy in memory of exactly its own size, and release this Buffer.
+        """Return a frozen Buffer of these bytes in memory of exactly their size, and release this Buffer.
 
-        For small pieces that are kept long: they no longer pin a slab. BufferError while a view of it is alive.
+        For small pieces that are kept long: they no longer pin a slab. It is a copy, unless this Buffer is all of such
+        memory already, and frozen or the only one on it. BufferError while a view of it is alive.
         """
         ensure_alive(self)
         if self.exports > 0:
             raise BufferError(f"cannot detach a Buffer while {self.exports} view(s) of it are alive")
-        copy = own_copy(self)
+        own = _moved(self) if _is_alone(self) else own_copy(self)
         buffer_release(self)
-        return copy
+        return own
 
 
 own_methods(Buffer)
@@ -310,6 +350,19 @@ cdef Buffer slice_of(Buffer buf, Py_ssize_t start, Py_ssize_t length):
     cdef Buffer piece = <Buffer>blank_holder()
     join_allocation(piece, buf, start, length)
     return piece
+
+
+cdef inline bint _is_alone(Buffer buf) noexcept:
+    """Has this Buffer memory of exactly its size, which nobody else may write to?"""
+    cdef Allocation *allocation = buf.allocation
+    return allocation.slab == NULL and buf.length == allocation.size and (
+        allocation.frozen or allocation.holders == 1)
+
+
+cdef Buffer _moved(Buffer buf):
+    cdef Buffer own = slice_of(buf, 0, buf.length)
+    own.allocation.frozen = True
+    return own
 
 
 cdef Buffer own_copy(Buffer buf):
@@ -350,6 +403,29 @@ cdef Buffer new_own_buffer(SlabStore store, Py_ssize_t size, bint zeroed):
     return buf
 
 
+# --- comparing ----------------------------------------------------------------------------------------------
+
+cdef bint _compared(Buffer buf, const char *other, Py_ssize_t length, int operation) noexcept:
+    cdef int order
+    if operation == Py_EQ or operation == Py_NE:
+        if buf.length != length:
+            return operation == Py_NE
+    order = memcmp(buf.data, other, <size_t>min(buf.length, length))
+    if order == 0:
+        order = (buf.length > length) - (buf.length < length)
+    if operation == Py_EQ:
+        return order == 0
+    if operation == Py_NE:
+        return order != 0
+    if operation == Py_LT:
+        return order < 0
+    if operation == Py_LE:
+        return order <= 0
+    if operation == Py_GT:
+        return order > 0
+    return order >= 0
+
+
 # --- arguments ----------------------------------------------------------------------------------------------
 
 cdef inline Range _slice_range(Buffer buf, Py_ssize_t start, Py_ssize_t stop) noexcept:
@@ -385,55 +461,7 @@ cdef int _copy_in(Buffer buf, Py_ssize_t start, Py_ssize_t length, value) except
     return 0
 
 
-# --- splitting and filling ----------------------------------------------------------------------------------
-
-cdef list _split_at(Buffer buf, sep, Py_ssize_t most):
-    cdef Needle needle
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t found
-    cdef list pieces = []
-    if not PyObject_CheckBuffer(sep):
-        raise TypeError(f"a separator is a bytes-like object, not {type(sep).__name__!r}")
-    take_needle(sep, &needle)
-    try:
-        ensure_alive(buf)
-        if needle.length == 0:
-            raise ValueError("an empty separator splits nothing")
-        while len(pieces) < most:
-            found = poolio_find(buf.data + start, buf.length - start, needle.data, needle.length)
-            if found < 0:
-                break
-            pieces.append(slice_of(buf, start, found))
-            start += found + needle.length
-        pieces.append(slice_of(buf, start, buf.length - start))
-    finally:
-        drop_needle(&needle)
-    return pieces
-
-
-cdef inline bint _is_space(char byte) noexcept:
-    return byte == c" " or c"\t" <= byte <= c"\r"      # tab, line feed, vertical tab, form feed, carriage return
-
-
-cdef list _split_whitespace(Buffer buf, Py_ssize_t most):
-    cdef Py_ssize_t start
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t end
-    cdef list pieces = []
-    ensure_alive(buf)
-    end = buf.length
-    while True:
-        while at < end and _is_space(buf.data[at]):
-            at += 1
-        if at == end:
-            return pieces
-        start = at
-        if len(pieces) == most:
-            at = end             # the rest as it is, with the whitespace at its end
-        while at < end and not _is_space(buf.data[at]):
-            at += 1
-        pieces.append(slice_of(buf, start, at - start))
-
+# --- filling ------------------------------------------------------------------------------------------------
 
 cdef void _repeat(char *room, Py_ssize_t size, const char *pattern, Py_ssize_t length) noexcept nogil:
     """Fill room with the pattern: copy it once, then copy what stands there already, which doubles it each time."""

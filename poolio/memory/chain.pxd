@@ -7,6 +7,7 @@
 from cpython.object cimport PyObject
 
 from poolio.memory.buffer cimport Buffer
+from poolio.memory.digits cimport Digits
 from poolio.memory.pool cimport Pool
 
 cdef enum:
@@ -29,7 +30,8 @@ cdef class Chain:
     cdef Py_ssize_t size
     # for callers that cut frames out of it
     cdef public Py_ssize_t wanted   # with fewer bytes than this there is no frame yet; back to 0 when some are dropped
-    cdef Py_ssize_t searched    # no match of what is searched for ends within so many bytes
+    cdef Py_ssize_t searched    # no match of what is searched for ends within so many bytes, if it begins ...
+    cdef Py_ssize_t reach       # ... among the last `reach` of them; all of them for a tuple. See _seek()
     cdef object searched_for    # bytes, or a tuple of them; None: nothing
     cdef Link *begun_in         # the link where the last search began, and the index of its first byte; NULL: none
     cdef Py_ssize_t begun_at
@@ -52,6 +54,9 @@ cdef class Chain:
     cdef void _drop_first(self) noexcept
     cdef Py_ssize_t bytes_in(self, Pool pool) noexcept
     cdef Py_ssize_t _within(self, count) except -1
+    cdef bint _begins_with(self, bytes prefix) noexcept
+    cdef object _integer(self, Py_ssize_t length, Digits *allowed, least, most)
+    cdef Py_ssize_t _seek(self, bytes separator, Py_ssize_t start, Py_ssize_t limit) except -3
 
 
 # --- for other people's Cython: `from poolio cimport Chain, Codec, chain_front, ...` -------------------------

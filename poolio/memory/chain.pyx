@@ -12,24 +12,31 @@ time costs two copies of each byte, and not an object for each. Small rests betw
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from poolio.c.guard cimport ensure
-from poolio.c.python cimport PyNumber_AsSsize_t
+from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, PyNumber_Index
 from poolio.c.search cimport poolio_find
 from poolio.memory.allocation cimport Allocation, ensure_alive, store_of
 from poolio.memory.buffer cimport Buffer, new_own_buffer, slice_of
 from poolio.memory.compact cimport block_size, move_bytes, pins_too_much
+from poolio.memory.digits cimport MOST_DIGITS, Digits, integer_of_frame, take_digits
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.memory.slab cimport SlabStore
 from poolio.memory.spares cimport SpareList, keep_struct, take_struct
 
+from poolio.errors import FrameTooLarge
+
 cdef enum:
     LARGEST_BLOCK = 32768       # bytes for small rests that move together: an eighth of a default slab
+    NOT_YET = -1                # the separator is not there, and may still come
+    TOO_FAR = -2                # the separator is not within the limit, whatever comes
 
 cdef SpareList spare_links
 
@@ -64,8 +71,14 @@ cdef class Chain:
     first Buffer's pool where bytes of several are asked for: PoolExhausted at that pool's max_bytes, and nothing is
     lost. Asking for more bytes than there are is a ValueError.
 
-    `wanted` is for decoders: while there are fewer bytes than this, another try is in vain. `take` and `advance` set it
-    to 0.
+    `find`, `take_until` and `take_int` search for a separator, a non-empty bytes-like object. The chain remembers how
+    far it has searched: while an equal separator is searched for, and what is taken is before it, no byte is searched
+    twice, however few arrive at a time.
+
+    An operation that raises takes nothing, so all bytes are still there.
+
+    `wanted` is for decoders: while there are fewer bytes than this, another try is in vain. What takes bytes out sets
+    it to 0.
     """
 
     def __init__(self, pool=None):
@@ -87,6 +100,28 @@ cdef class Chain:
     def contiguous(self):
         """How many bytes from the front lie in one Buffer, and can be taken without a copy."""
         return 0 if self.first == NULL else self.first.length
+
+    def __getitem__(self, index):
+        """The byte at an index, as an integer. A negative one counts from the end."""
+        cdef Link *link
+        cdef Py_ssize_t at
+        if not PyIndex_Check(index):
+            raise TypeError(f"a Chain index is an integer, not {type(index).__name__!r}; peek(count) gives a Buffer")
+        at = PyNumber_AsSsize_t(index, NULL)
+        if at < 0:
+            at += self.size
+        if not 0 <= at < self.size:
+            raise IndexError(f"index {index} is outside a Chain of {self.size} bytes")
+        link = self.first
+        if at >= self.size - self.last.length:
+            return <unsigned char>self.last.data[at - (self.size - self.last.length)]
+        while at >= link.length:
+            at -= link.length
+            link = link.following
+        return <unsigned char>link.data[at]
+
+    def __iter__(self):
+        raise TypeError("a Chain is not iterable; peek(count) gives a Buffer, which is")
 
     cpdef object append(self, data):
         """Put a Buffer at the end, or a copy of any other bytes-like object."""
@@ -118,26 +153,61 @@ cdef class Chain:
         """Drop all bytes."""
         self.drop(self.size)
 
-    def find(self, separator):
-        """Return the index of the first `separator`, a non-empty bytes-like object; -1 if it is not there.
+    def startswith(self, prefix):
+        """Does the chain begin with `prefix`, a bytes-like object or a tuple of them? False if it is shorter."""
+        if isinstance(prefix, tuple):
+            for one in <tuple>prefix:
+                if self._begins_with(_as_bytes("prefix", one)):
+                    return True
+            return False
+        return self._begins_with(_as_bytes("prefix", prefix))
 
-        The chain remembers how far it has searched: while the same `bytes` is searched for, and only bytes before it
-        are taken, nothing is searched twice.
+    def find(self, separator, Py_ssize_t start=0):
+        """Return the lowest index at or behind `start` where the separator begins; -1 if it is not there."""
+        if start < 0:
+            raise ValueError(f"start must not be below 0, but it is {start}")
+        return max(self._seek(_as_bytes("separator", separator), start, PY_SSIZE_T_MAX), -1)
+
+    def take_until(self, separator, Py_ssize_t limit=65536):
+        """Take out what is before the separator, and drop the separator. None if it has not come yet.
+
+        limit  the most bytes before the separator, 64 KiB by default as for a StreamReader; FrameTooLarge beyond, also
+               when the separator has not come
         """
-        cdef Py_buffer view
+        cdef bytes found_by = _as_bytes("separator", separator)
         cdef Py_ssize_t found
-        PyObject_GetBuffer(separator, &view, PyBUF_SIMPLE)
-        try:
-            if view.len == 0:
-                raise ValueError("an empty separator is found everywhere")
-            if not (PyBytes_CheckExact(separator) and self.searched_for == separator):
-                self.searched = 0
-                self.searched_for = separator if PyBytes_CheckExact(separator) else None
-            found = self.find_from(max(self.searched - view.len + 1, 0), self.size, <const char *>view.buf, view.len)
-            self.searched = self.size if found < 0 else found + view.len - 1
-            return found
-        finally:
-            PyBuffer_Release(&view)
+        if limit < 0:
+            raise ValueError(f"limit must be at least 0 bytes, not {limit}")
+        found = self._seek(found_by, 0, limit)
+        if found >= 0:
+            return self.cut_out(0, found, PyBytes_GET_SIZE(found_by))
+        if found == TOO_FAR:
+            raise FrameTooLarge(limit + 1, limit)
+        return None
+
+    def take_int(self, separator, base=10, *, digits=20, least=None, most=None):
+        """Take out the integer before the separator, and drop the separator. None if the separator has not come yet.
+
+        base    10 or 16
+        digits  the most digits, leading zeros included, 4300 at most; any integer of 64 bits has 20 or fewer
+        least   the lowest number allowed; None means any. Unless it is negative or None, there must be no sign
+        most    the highest number allowed; None means any
+
+        FrameError for anything but digits with at most one sign before them, for more digits, and for a number that is
+        not in least..most. It does not show what the peer has sent, but one wrong byte or a number of 20 digits.
+        """
+        cdef bytes found_by = _as_bytes("separator", separator)
+        cdef Py_ssize_t found
+        cdef Digits allowed
+        take_digits(&allowed, base, digits)
+        least = None if least is None else PyNumber_Index(least)
+        most = None if most is None else PyNumber_Index(most)
+        found = self._seek(found_by, 0, allowed.most + 1)
+        if found == NOT_YET:
+            return None
+        number = self._integer(allowed.most + 2 if found == TOO_FAR else found, &allowed, least, most)
+        self.drop(found + PyBytes_GET_SIZE(found_by))
+        return number
 
     def check(self):
         """Raise AssertionError unless the links add up to the size."""
@@ -155,6 +225,24 @@ cdef class Chain:
             link = link.following
         if size != self.size or (last != NULL and last != self.last) or not 0 <= self.searched <= size:
             raise AssertionError(f"{self!r}: its links hold {size} bytes, {self.searched} are searched")
+
+    cdef bint _begins_with(self, bytes prefix) noexcept:
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(prefix)
+        if length > self.size:
+            return False
+        if length == 0 or length <= self.first.length:
+            return length == 0 or memcmp(self.first.data, PyBytes_AS_STRING(prefix), <size_t>length) == 0
+        return _lies_at(self.first, 0, PyBytes_AS_STRING(prefix), length)
+
+    cdef object _integer(self, Py_ssize_t length, Digits *allowed, least, most):
+        """Return the integer that the first `length` bytes are, at most two more than its digits; else FrameError."""
+        cdef char copy[MOST_DIGITS + 2]
+        cdef const char *text = copy
+        if length > 0 and length <= self.first.length:
+            text = self.first.data
+        else:
+            self.read_into(copy, length)
+        return integer_of_frame(text, length, allowed, least, most)
 
     cdef Py_ssize_t _within(self, count) except -1:
         cdef Py_ssize_t size = PyNumber_AsSsize_t(count, NULL)
@@ -268,6 +356,36 @@ cdef class Chain:
 
     # --- searching --------------------------------------------------------------------------------------
 
+    cdef Py_ssize_t _seek(self, bytes separator, Py_ssize_t start, Py_ssize_t limit) except -3:
+        """Return the lowest index in start..limit where the separator begins, NOT_YET or TOO_FAR.
+
+        The chain remembers a range: no separator that begins in the last `reach` bytes of the first `searched` bytes
+        ends in them. What is searched here and borders on it is added to it; otherwise it is all that is remembered.
+        """
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(separator)
+        cdef Py_ssize_t stop = limit + length if limit < self.size - length else self.size
+        cdef Py_ssize_t begin, at, found
+        if length == 0:
+            raise ValueError("an empty separator is found everywhere")
+        if start > self.size:
+            return NOT_YET
+        if self.searched_for is not separator and self.searched_for != separator:
+            self.searched = 0
+            self.reach = 0
+            self.searched_for = separator
+        begin = self.searched - self.reach
+        at = max(self.searched - length + 1, 0)
+        if start < begin or start > at:
+            begin = start
+            at = start
+            self.searched = start
+        found = self.find_from(at, stop, PyBytes_AS_STRING(separator), length)
+        self.searched = found + length - 1 if found >= 0 else max(self.searched, stop)
+        self.reach = self.searched - begin
+        if found >= 0:
+            return found
+        return TOO_FAR if limit <= self.size - length else NOT_YET
+
     cdef Py_ssize_t find_from(self, Py_ssize_t start, Py_ssize_t stop, const char *needle, Py_ssize_t length) noexcept:
         """Return where the first needle begins that lies between `start` and `stop`; -1 if there is none."""
         cdef Link *link = self.first
@@ -326,6 +444,15 @@ cdef class Chain:
             before = link
         self.looked_at = before
         return 0
+
+
+cdef bytes _as_bytes(name, value):
+    """Return a bytes-like object as `bytes`: nobody changes them, and no code of other people runs behind this."""
+    if PyBytes_CheckExact(value):
+        return <bytes>value
+    if not PyObject_CheckBuffer(value):
+        raise TypeError(f"a {name} is a bytes-like object, not {type(value).__name__!r}")
+    return bytes(value)
 
 
 cdef void _read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept:

@@ -39,3 +39,4 @@ cdef Py_ssize_t bound(value, Py_ssize_t default) except? -1
 cdef Py_ssize_t search(Holder holder, sub, start, stop, Search kind) except? -2
 cdef Py_ssize_t required(Py_ssize_t index) except -1
 cdef bint has_end(Holder holder, ends, start, stop, Search kind) except -1
+cdef Py_ssize_t length_of_end(Holder holder, end, Search kind) except -1

@@ -1,4 +1,4 @@
-"""Owns the search in a Holder's bytes: what may be searched for, in which part, and what is found.
+"""Owns the search in a Holder's bytes: what may be searched for, in which part, what is found, and what is at the ends.
 
 Refuses to know slices: it answers with indices. Results are those of `bytes`' methods of the same names. Called by
 buffer.
@@ -85,14 +85,22 @@ cdef bint has_end(Holder holder, ends, start, stop, Search kind) except -1:
     cdef Py_ssize_t last = bound(stop, PY_SSIZE_T_MAX)
     if isinstance(ends, tuple):
         for end in ends:
-            if _has_one_end(holder, end, first, last, kind):
+            if _end_matched(holder, end, first, last, kind) >= 0:
                 return True
         ensure_alive(holder)
         return False
-    return _has_one_end(holder, ends, first, last, kind)
+    return _end_matched(holder, ends, first, last, kind) >= 0
 
 
-cdef bint _has_one_end(Holder holder, end, Py_ssize_t first, Py_ssize_t last, Search kind) except -1:
+cdef Py_ssize_t length_of_end(Holder holder, end, Search kind) except -1:
+    """Return how long this end of the Holder's bytes is; 0 if they have another one."""
+    if isinstance(end, tuple):
+        raise TypeError("the end to remove is a bytes-like object, not 'tuple'")
+    return max(_end_matched(holder, end, 0, PY_SSIZE_T_MAX, kind), 0)
+
+
+cdef Py_ssize_t _end_matched(Holder holder, end, Py_ssize_t first, Py_ssize_t last, Search kind) except -2:
+    """Return the length of `end` if the range has it at this end, else -1."""
     cdef Needle needle
     cdef Range place
     cdef Py_ssize_t skipped
@@ -103,8 +111,10 @@ cdef bint _has_one_end(Holder holder, end, Py_ssize_t first, Py_ssize_t last, Se
         ensure_alive(holder)
         place = range_of(holder, first, last)
         if needle.length > place.length:
-            return False
+            return -1
         skipped = place.length - needle.length if kind == LAST else 0
-        return memcmp(holder.data + place.start + skipped, needle.data, <size_t>needle.length) == 0
+        if memcmp(holder.data + place.start + skipped, needle.data, <size_t>needle.length) != 0:
+            return -1
+        return needle.length
     finally:
         drop_needle(&needle)

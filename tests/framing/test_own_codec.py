@@ -1,5 +1,6 @@
 """Codecs that an application writes itself: subclasses of Codec and codecs around another one."""
 
+import asyncio
 import gc
 
 import pytest
@@ -90,6 +91,94 @@ def test_own_codec_returning_falsy_objects_returns_them():
             return chain.take(1)[0]
 
     assert Numbers().feed(b"\0\1\0") == [0, 1, 0]
+
+
+class Stored(poolio.Codec):
+    """A line `set <name> <size>`, which it keeps, then so many bytes and a line's end: (name, body)."""
+
+    def __init__(self):
+        super().__init__()
+        self.name, self.size, self.chains = None, 0, []
+
+    def decode(self, chain):
+        self.chains.append(len(chain))
+        if self.name is None:
+            if not chain.startswith(b"set ") and len(chain) >= 4:
+                raise poolio.FrameError("no command")
+            line = chain.take_until(b"\r\n", 100)
+            if line is None:
+                return None
+            _, self.name, size = line.split(b" ")
+            self.size = int(size)
+        if len(chain) < self.size + 2:
+            chain.wanted = self.size + 2
+            return None
+        name, self.name = self.name, None
+        frame = bytes(name), bytes(chain.take(self.size))
+        chain.advance(2)
+        return frame
+
+
+STORED = b"set a 3\r\nxyz\r\nset b 0\r\n\r\nset c 2\r\n\r\n\r\n"
+
+
+def test_own_codec_taking_a_part_and_coming_back_decodes_every_split():
+    for first in range(len(STORED)):
+        for second in range(first, len(STORED)):
+            codec = Stored()
+            got = codec.feed(STORED[:first]) + codec.feed(STORED[first:second]) + codec.feed(STORED[second:])
+            assert got == [(b"a", b"xyz"), (b"b", b""), (b"c", b"\r\n")]
+            assert len(codec.chain) == 0
+
+
+def test_own_codec_is_not_called_for_an_empty_chain_nor_below_wanted():
+    codec = Stored()
+    for at in range(len(STORED)):
+        codec.feed(STORED[at:at + 1])
+    assert 0 not in codec.chains
+    assert codec.chains.count(1) == 3 and len(codec.chains) == 9 * 3 + 3        # each byte of a line, and a body's last
+
+
+def test_own_codec_returning_none_is_called_again_only_when_more_comes():
+    class Skips(poolio.Codec):
+        def decode(self, chain):
+            return chain.take(1)[0] if chain[0] != ord("-") else chain.advance(1)
+
+    codec = Skips()
+    assert [codec.feed(read) for read in (b"-a", b"", b"-", b"")] == [[], [97], [], []]
+
+
+def test_own_codec_returning_a_frame_of_bytes_taken_before_raises():
+    class Late(poolio.Codec):
+        taken = None
+
+        def decode(self, chain):
+            if self.taken is None:
+                self.taken = chain.take(1)
+                return None
+            return self.taken
+
+    codec = Late()
+    assert codec.feed(b"a") == []
+    with pytest.raises(RuntimeError, match=r"Late\.decode.*without taking"):
+        codec.feed(b"b")
+
+
+def test_own_codec_that_has_taken_all_ends_the_stream_unless_decode_last_says_no():
+    class Strict(Stored):
+        def decode_last(self, chain):
+            if self.name is not None:
+                raise asyncio.IncompleteReadError(b"", self.size)
+            return super().decode_last(chain)
+
+    for kind in (Stored, Strict):
+        codec = kind()
+        assert codec.feed(b"set a 3\r\n") == []
+        if kind is Strict:
+            with pytest.raises(asyncio.IncompleteReadError):
+                codec.decode_last(codec.chain)
+        else:
+            assert codec.decode_last(codec.chain) is None
 
 
 def test_own_codec_around_another_reuses_its_rules():

@@ -323,6 +323,31 @@ def test_detach_unpins_slab(pool):
     assert kept == b"xxx"
 
 
+@pytest.mark.parametrize("make", [
+    lambda pool: pool.alloc_unpooled(5), lambda pool: pool.from_bytes(b"x" * 500)[:5].detach(),
+    lambda pool: pool.alloc_unpooled(5).freeze()[:], lambda pool: pool.alloc_unpooled(0),
+])
+def test_detach_of_memory_of_its_own_copies_nothing(pool, make):
+    buf = make(pool)
+    content, before = bytes(buf), pool.statistics()
+    kept = buf.detach()
+    assert (kept, kept.readonly, buf.released) == (content, True, True)
+    assert pool.statistics() == before
+
+
+def test_detach_of_memory_that_others_may_write_to_is_a_copy(pool):
+    buf = pool.alloc_unpooled(3)
+    other = buf[:]
+    kept = buf.detach()
+    other[:] = b"abc"
+    assert (kept, other.readonly, pool.statistics().copied_bytes) == (b"\0\0\0", False, 3)
+
+
+def test_detach_of_part_of_unpooled_memory_is_a_copy(pool):
+    kept = pool.alloc_unpooled(1000)[:3].detach()
+    assert (kept, pool.statistics().unpooled_bytes) == (b"\0\0\0", 3)
+
+
 def test_detach_under_view_raises_and_loses_nothing(pool):
     buf = pool.from_bytes(b"abc")
     view = memoryview(buf)

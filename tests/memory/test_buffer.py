@@ -2,13 +2,16 @@
 
 import array
 import copy
+import ctypes
 import gc
+import itertools
 import pickle
 import re
 import struct
 
 import numpy
 import pytest
+from kit.memory import address_of
 
 import poolio
 
@@ -204,6 +207,41 @@ def test_hash_of_frozen_equals_that_of_bytes(pool):
     assert hash(buf) == hash(b"key") == hash(buf[:])
     assert {b"key": 1}[buf] == 1
     assert hash(pool.alloc(0).freeze()) == hash(b"")
+
+
+def test_hash_of_whole_frozen_buffer_is_computed_once(pool):
+    buf = pool.alloc_unpooled(64)
+    address = address_of(buf)
+    first = hash(buf.freeze())
+    ctypes.memset(address, 1, 64)                       # behind its back: a hash made now would be another one
+    assert hash(buf) == hash(buf[:]) == first
+    assert hash(buf[1:]) == hash(b"\1" * 63)            # a slice's is made each time
+
+
+def test_buffer_object_is_no_larger_than_48_bytes():
+    assert poolio.Buffer.__basicsize__ <= 6 * struct.calcsize("P")
+
+
+@pytest.mark.parametrize("one, other, same", [
+    (b"Content-Length", b"content-length", True), (b"", b"", True), (b"abc", b"abd", False), (b"abc", b"ab", False),
+    (b"@[`{", b"`{@[", False), (b"\xc4", b"\xe4", False), (b"aZ", b"Az", True), (b"k", b"\xe2\x84\xaa", False),
+])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, poolio.from_bytes])
+def test_eq_ignore_ascii_case_is_that_of_lowered_bytes(pool, one, other, same, kind):
+    assert pool.from_bytes(one).eq_ignore_ascii_case(kind(other)) is same
+    assert (one.lower() == other.lower()) is same
+
+
+def test_eq_ignore_ascii_case_of_every_two_bytes(pool):
+    for one, other in itertools.product(range(256), repeat=2):
+        pair = bytes([one]), bytes([other])
+        assert pool.from_bytes(pair[0]).eq_ignore_ascii_case(pair[1]) == (pair[0].lower() == pair[1].lower())
+
+
+@pytest.mark.parametrize("other", ["abc", 5, None])
+def test_eq_ignore_ascii_case_of_no_bytes_like_raises(pool, other):
+    with pytest.raises(TypeError):
+        pool.from_bytes(b"abc").eq_ignore_ascii_case(other)
 
 
 def test_hash_of_writable_raises(pool):

@@ -117,6 +117,44 @@ class Machine(RuleBasedStateMachine):
         for _ in range(times):
             assert self.chain.find(separator) == self.model.find(separator)
 
+    @rule(separator=SEPARATORS, start=PLACES)
+    def find_from(self, separator, start):
+        start %= len(self.model) + 2
+        assert self.chain.find(separator, start) == self.model.find(separator, start)
+
+    @rule(separator=SEPARATORS, limit=st.one_of(st.integers(0, 40), st.integers(0, 5000)))
+    def take_until(self, separator, limit):
+        at = self.model.find(separator)
+        if 0 <= at <= limit:
+            expected = bytes(self.model[:at])
+            del self.model[:at + len(separator)]
+            self.hold(self.chain.take_until(separator, limit), expected)
+        elif at > limit or len(self.model) >= limit + len(separator):
+            with pytest.raises(poolio.FrameTooLarge, match=str(limit)):
+                self.chain.take_until(separator, limit)
+        else:
+            assert self.chain.take_until(separator, limit) is None
+
+    @rule(number=st.integers(-(10**30), 10**30), separator=SEPARATORS)
+    def take_integer(self, number, separator):
+        self.clear()
+        self.chain.append(b"%d" % number)
+        self.chain.append(separator)
+        assert self.chain.take_int(separator, digits=31) == number
+
+    @precondition(lambda self: self.model)
+    @rule(place=PLACES)
+    def index(self, place):
+        place %= len(self.model)
+        assert self.chain[place] == self.chain[place - len(self.model)] == self.model[place]
+
+    @rule(count=PLACES, wrong=st.integers(0, 1))
+    def begins_with(self, count, wrong):
+        prefix = self.model[:count % (len(self.model) + 1)]
+        if prefix:
+            prefix[-1] ^= wrong
+        assert self.chain.startswith(prefix) == self.model.startswith(prefix)
+
     @rule(separator=SEPARATORS)
     def take_up_to(self, separator):
         at = self.chain.find(separator)

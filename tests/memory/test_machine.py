@@ -247,11 +247,18 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(BufferError):
                 held.buf.detach()
             return held
-        expected = held.expected
+        memory, expected = held.memory, held.expected
+        is_alone = held.buf.slab is None and held.length == len(memory.content) and (
+            memory.frozen or memory.holders == 1)
+        before = self.pool.statistics().copied_bytes
         kept = held.buf.detach()
         assert (kept, kept.readonly, kept.slab, held.buf.released) == (expected, True, None, True)
+        assert self.pool.statistics().copied_bytes - before == (0 if is_alone else held.length)
         self.end(held)
-        return self.begin(kept)
+        if not is_alone:
+            return self.begin(kept)
+        memory.frozen = True
+        return self.hold(kept, memory, 0, len(kept))
 
     @rule()
     def trim(self):
@@ -278,6 +285,23 @@ class Machine(RuleBasedStateMachine):
         return self.begin(first)
 
     # --- what always holds -------------------------------------------------------------------------------------
+
+    @rule(held=buffers)
+    def hash_and_compare(self, held):
+        if self.is_live(held):
+            assert held.buf.eq_ignore_ascii_case(held.expected.swapcase())
+            if held.memory.frozen:
+                assert hash(held.buf) == hash(held.expected)
+
+    @rule(target=buffers, held=buffers, chars=st.binary(max_size=3),
+          method=st.sampled_from(["strip", "lstrip", "rstrip"]))
+    def strip(self, held, chars, method):
+        if not self.is_live(held):
+            return self.begin(self.pool.alloc(0))
+        piece = getattr(held.buf, method)(chars)
+        assert piece == getattr(held.expected, method)(chars)
+        kept = held.expected if method == "rstrip" else held.expected.lstrip(chars)
+        return self.hold(piece, held.memory, held.start + held.length - len(kept), len(piece))
 
     @invariant()
     def contents_are_those_of_the_model(self):

@@ -4,6 +4,7 @@ import asyncio
 import pickle
 
 import pytest
+from kit.chains import chain_of
 from kit.pairs import PooledRecorder, linked, on, received_by
 from kit.wires import OURS, eventually
 
@@ -54,6 +55,11 @@ def errors():
         "released": released.tobytes,
         "exhausted": lambda: small.from_bytes(SECRET * 300),
         "index": lambda: poolio.from_bytes(SECRET).read_u64be(25),
+        "no integer": lambda: int(poolio.from_bytes(SECRET)),
+        "no integer in a chain": lambda: chain_of(poolio.default_pool(), SECRET, b"\n").take_int(b"\n"),
+        "no integer, and no end": lambda: chain_of(poolio.default_pool(), SECRET).take_int(b"\n"),
+        "no separator in a chain": lambda: chain_of(poolio.default_pool(), SECRET).take_until(b"\n", 4),
+        "index of a chain": lambda: chain_of(poolio.default_pool(), SECRET)[100],
         "not found": lambda: poolio.from_bytes(SECRET).index(b"Tr0ub4dor"),
     }
 
