@@ -42,6 +42,7 @@ from asyncio.log import logger
 from contextlib import suppress
 from weakref import WeakSet, WeakValueDictionary, ref
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject_Size
@@ -443,6 +444,7 @@ cdef int _made_epoll(int fd) except -1:
     return fd
 
 
+@cython.nonecheck(True)             # it can be made by __new__() alone
 cdef class Bell:
     """What a loop that is not poolio's calls when some source is ready. The loop drops it when it is closed, and the
     reactor ends then: the loop has no other way to tell.

@@ -166,7 +166,8 @@ class House:
 
     def on_exception(self, loop, context):
         exc, message = context.get("exception"), context["message"]
-        if isinstance(exc, SoakError | poolio.FrameTooLarge) and "data_received" in message:
+        is_read = "data_received" in message or "buffer_updated" in message     # the latter behind TLS
+        if isinstance(exc, SoakError | poolio.FrameTooLarge) and is_read:
             self.counts["handled"] += 1
         elif isinstance(exc, poolio.FrameTooLarge) and "SSL" in message:
             self.counts["handled by TLS"] += 1
