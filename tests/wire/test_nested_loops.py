@@ -14,8 +14,8 @@ from kit.wires import eventually, net
 
 import poolio
 
-# Since CPython 3.15 the callbacks of asyncio's transports run in the context of the connection, which asyncio can't enter
-# a second time in a loop that a callback runs. poolio's transports can.
+# Since CPython 3.15 the callbacks of asyncio's transports run in the context of the connection, which asyncio can't
+# enter a second time in a loop that a callback runs. poolio's transports can.
 MODEL = ("asyncio",) if sys.version_info < (3, 15) else ()
 model_and_ours = nesting(*MODEL, *NESTING_OURS)
 own_loops = nesting(*NESTING_OURS)
