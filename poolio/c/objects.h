@@ -60,10 +60,34 @@ static inline Py_hash_t poolio_hash(const char *data, Py_ssize_t size)
 #endif
 }
 
-/* Drops the __dict__ that Cython has made for a new object. Python makes another one when an attribute is set. */
-static inline void poolio_without_dict(PyObject *object)
+/* poolio_without_dict(): drops the __dict__ that Cython has made for a new object: 64 bytes. Python makes another one
+   when an attribute is set. But CPython 3.11 calls a method without a detour only if there is a dict (the detour is 110
+   instructions; later versions want none). So there the object shares `empty` with all others, and
+   poolio_with_own_dict() must be called before anything may be put into it. */
+static inline PyObject **poolio_dict_of(PyObject *object)
 {
-    Py_CLEAR(*(PyObject **)((char *)object + Py_TYPE(object)->tp_dictoffset));
+    return (PyObject **)((char *)object + Py_TYPE(object)->tp_dictoffset);
+}
+static inline void poolio_without_dict(PyObject *object, PyObject *empty)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    Py_CLEAR(*poolio_dict_of(object));
+#else
+    Py_INCREF(empty);
+    Py_SETREF(*poolio_dict_of(object), empty);
+#endif
+}
+static inline PyObject *poolio_with_own_dict(PyObject *object, PyObject *empty)
+{
+    PyObject **dict = poolio_dict_of(object);
+    if (*dict == NULL || *dict == empty) {
+        PyObject *own = PyDict_New();
+        if (own == NULL)
+            return NULL;
+        Py_XSETREF(*dict, own);
+    }
+    Py_INCREF(*dict);
+    return *dict;
 }
 
 /* For a Cython function that finds an exception set: this call, declared `except -1`, raises that exception. */

@@ -7,7 +7,8 @@ cdef extern from "poolio/c/objects.h":
     bint poolio_is_method(object thing)
     object poolio_method_of(PyTypeObject *kind, object method)
     Py_hash_t poolio_hash(const char *data, Py_ssize_t size)
-    void poolio_without_dict(PyObject *object)
+    void poolio_without_dict(PyObject *object, PyObject *empty)
+    object poolio_with_own_dict(PyObject *object, PyObject *empty)
     void poolio_rename(PyTypeObject *kind, const char *name)
     PyObject *poolio_owner_of_view(object view)
     int poolio_raise_again() except -1

@@ -28,6 +28,7 @@ from poolio.wire.reactor cimport Reactor, enter_context, free_context
 from poolio.wire.readslab cimport read_slab_for, room_in
 
 from poolio.memory.methods import forbid_new, own_methods
+from poolio.wire.endpoint import show_attributes
 
 cdef enum:
     ENOUGH = 128                # datagrams after which an endpoint ends its pass, so that others get their turn
@@ -249,6 +250,7 @@ cdef class DatagramTransport(Outbox):
 
 own_methods(DatagramTransport)
 forbid_new(DatagramTransport)
+show_attributes(DatagramTransport)
 
 
 def open_datagram_transport(Reactor reactor, sock, protocol, address=None, waiter=None, extra=None):

@@ -14,11 +14,12 @@ import socket
 from asyncio import trsock
 from asyncio.log import logger
 
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_GenericSetAttr, PyTypeObject
 from libc.errno cimport EBADF
 
 from poolio.c.net cimport AF_INET, AF_INET6, EPOLLIN, EPOLLOUT, poolio_close, poolio_own_address
-from poolio.c.objects cimport poolio_is_finalizing, poolio_warn_at_end, poolio_without_dict
+from poolio.c.objects cimport poolio_is_finalizing, poolio_warn_at_end, poolio_with_own_dict, poolio_without_dict
+from poolio.c.python cimport PyType_Modified
 from poolio.wire.address cimport address_of
 from poolio.wire.reactor cimport Reactor, free_context
 from poolio.wire.receiver cimport Receiver
@@ -36,6 +37,9 @@ cdef enum:
 # classes in the place of socket.socket (PySocks, mocks).
 cdef object Socket = socket.socket
 cdef object SHUT_RDWR = socket.SHUT_RDWR
+
+# On CPython 3.11 the __dict__ of all transports that nobody has given an attribute
+cdef dict _no_attributes = {}
 
 
 cdef class Endpoint(Claimant):
@@ -56,6 +60,10 @@ cdef class Endpoint(Claimant):
         self.close_socket()
         if not poolio_is_finalizing():
             self.on_end()
+
+    def __setattr__(self, name, value):
+        poolio_with_own_dict(<PyObject *>self, <PyObject *>_no_attributes)
+        PyObject_GenericSetAttr(self, name, value)
 
     def __repr__(self):
         if self.fd < 0:
@@ -395,9 +403,20 @@ cdef class Endpoint(Claimant):
 forbid_new(Endpoint)
 
 
+def attributes_of(Endpoint endpoint not None):
+    """Return the attributes that users and mocks have set, as the `__dict__` of a transport."""
+    return poolio_with_own_dict(<PyObject *>endpoint, <PyObject *>_no_attributes)
+
+
+def show_attributes(kind):
+    """Make attributes_of() the `__dict__` of a finished class: Cython's own would show the one that all share."""
+    (<dict>(<PyTypeObject *>kind).tp_dict)["__dict__"] = property(attributes_of)
+    PyType_Modified(<PyTypeObject *>kind)
+
+
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
     """Fill in a new endpoint. The caller fills in fd, family and peer, and sock if there is a socket object."""
-    poolio_without_dict(<PyObject *>endpoint)       # 64 bytes that an idle connection does not need
+    poolio_without_dict(<PyObject *>endpoint, <PyObject *>_no_attributes)
     endpoint.protocol = protocol
     endpoint.context = context
     endpoint.high_water = HIGH_WATER

@@ -57,6 +57,7 @@ from poolio.wire.writequeue cimport (
 )
 
 from poolio.memory.methods import forbid_new
+from poolio.wire.endpoint import show_attributes
 
 cdef enum:
     CORK_BYTES = 65536          # bytes that may be corked before they are sent: asyncio's high water
@@ -512,6 +513,7 @@ cdef class StreamTransport(Endpoint):
 
 
 forbid_new(StreamTransport)
+show_attributes(StreamTransport)
 
 
 cdef StreamTransport new_transport(Reactor reactor, object protocol, object context):
