@@ -53,8 +53,9 @@ cdef class Codec:
     None means that nothing more can be done with the bytes that are there; the next call comes with more of them.
     Bytes may be taken all the same, as of a header, and kept until then in attributes, if each connection has a codec of
     its own: give FramedProtocol and frames() the class, not an object. An object whose attributes have changed is a
-    RuntimeError for a second connection. As an empty chain is a clean end of a stream, it overrides `decode_last()` to say that a part of a frame
-    is no end. `chain.wanted`, set after the last byte was taken, saves calls in vain while the chain holds fewer bytes.
+    RuntimeError for a second connection. As an empty chain is a clean end of a stream, such a codec overrides
+    `decode_last()` to say that a part of a frame is no end. `chain.wanted`, set after the last byte was taken, saves
+    calls in vain while the chain holds fewer bytes.
 
     FrameError says that the bytes are no frame: the connection is then closed. What is still in the chain stays there.
 
