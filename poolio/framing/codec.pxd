@@ -63,6 +63,8 @@ cdef inline int ensure_not_shared(Codec codec) except -1:
 cdef int raise_stuck(Codec codec) except -1
 # Return the codec of a new connection: what was given, or what it makes when it is called. `taker` is for the error
 cdef Codec codec_for(object given, str taker)
+# True of poolio's own codecs
+cdef bint is_stateless(object codec)
 # Append all whole frames of the chain to the list. If that raises, the frames before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
 # Return 0 or 1: which of the two the argument of this name is; ValueError if it is neither

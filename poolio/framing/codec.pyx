@@ -7,9 +7,10 @@ feed() and encode().
 
 A codec of poolio's is the rules alone; how far a connection has come is in its Chain. So one codec serves any number of
 connections; only `feed()` keeps a chain of its own. A codec of somebody's own may keep state: codec_for() makes one for
-each connection if it is given a class, and an object that has changed is refused to a second connection. A frame is a slice of what was received, or one copy where it
-straddles two Buffers. The size that a peer announces is compared with `max_frame`, and no memory is reserved for it. A
-frame that is written lies in the pool of its connection.
+each connection if it is given a class, and an object that has changed is refused to a second connection.
+
+A frame is a slice of what was received, or one copy where it straddles two Buffers. The size that a peer announces is
+compared with `max_frame`, and no memory is reserved for it. A frame that is written lies in the pool of its connection.
 
 A frame that is too large raises FrameTooLarge, after all frames before it were returned, each time that its chain is
 looked at; or it is dropped as it comes and counted (too_large="discard").
@@ -32,8 +33,8 @@ from poolio.errors import FrameTooLarge
 MAX_FRAME = 1 << 20
 
 # What is compared by value where the attributes of a codec are looked at; all else is compared by identity.
-VALUES = (int, float, str, bytes, tuple, frozenset)
-CONTAINERS = (list, dict, set, bytearray, deque)
+cdef tuple VALUES = (int, float, str, bytes, tuple, frozenset)
+cdef tuple CONTAINERS = (list, dict, set, bytearray, deque)
 
 # Classes whose encode() makes the same frame as their build().
 own_encoders = set()
@@ -51,8 +52,8 @@ cdef class Codec:
     it returns None, and never with an empty chain.
 
     None means that nothing more can be done with the bytes that are there; the next call comes with more of them.
-    Bytes may be taken all the same, as of a header, and kept until then in attributes, if each connection has a codec of
-    its own: give FramedProtocol and frames() the class, not an object. An object whose attributes have changed is a
+    Bytes may be taken all the same, as of a header, and kept until then in attributes, if each connection has a codec
+    of its own: give FramedProtocol and frames() the class, not an object. An object whose attributes have changed is a
     RuntimeError for a second connection. As an empty chain is a clean end of a stream, such a codec overrides
     `decode_last()` to say that a part of a frame is no end. `chain.wanted`, set after the last byte was taken, saves
     calls in vain while the chain holds fewer bytes.
@@ -117,8 +118,8 @@ cdef class Codec:
         for name in {**self.attributes, **now}:
             if name not in now or name not in self.attributes or not _is_same(now[name], self.attributes[name]):
                 raise RuntimeError(
-                    f"this {type(self).__name__} keeps state ({name!r} has changed), and {self.connections} connections "
-                    "were given it. Give the class, or a function that makes one: then each has its own")
+                    f"this {type(self).__name__} keeps state ({name!r} has changed), and {self.connections} "
+                    "connections were given it. Give the class, or a function that makes one: then each has its own")
         return 0
 
     cdef int _find_encoder(self) except -1:
@@ -178,6 +179,10 @@ cdef Codec codec_for(object given, str taker):
                         f"not {type(codec).__name__!r}{made}")
     _give_to_connection(<Codec>codec)
     return <Codec>codec
+
+
+cdef bint is_stateless(object codec):
+    return type(codec) in own_encoders
 
 
 cdef int _give_to_connection(Codec codec) except -1:

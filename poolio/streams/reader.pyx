@@ -17,7 +17,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport _Py_REFCNT
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec, codec_for
+from poolio.framing.codec cimport Codec, codec_for, is_stateless
 from poolio.framing.delimited cimport Delimited
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
@@ -25,7 +25,6 @@ from poolio.streams.frames cimport new_frames
 from poolio.streams.inflow cimport Inflow
 from poolio.streams.waiter cimport Awaitable, make_awaitable
 
-from poolio.framing.codec import own_encoders
 from poolio.memory.methods import own_methods
 
 DEFAULT_LIMIT = 65536               # asyncio's
@@ -126,7 +125,7 @@ cdef class StreamReader(Inflow):
         It takes one frame at a time: what is not asked for stays unread. It raises FrameTooLarge and FrameError as the
         codec does, and asyncio.IncompleteReadError if the stream ends within a frame.
         """
-        return new_frames(self, <Codec>codec if type(codec) in own_encoders else self._codec_for(codec))
+        return new_frames(self, <Codec>codec if is_stateless(codec) else self._codec_for(codec))
 
     def lines(self, *, limit=None):
         """Return an asynchronous iterator over the lines, without their b"\\n"; the last line may lack it.
