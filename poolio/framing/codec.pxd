@@ -20,6 +20,9 @@ cdef class Codec:
     cdef readonly Py_ssize_t discarded  # frames too large, since creation
     cdef bint discards
     cdef Encoder encoder
+    # whose it is, see codec_for()
+    cdef Py_ssize_t connections         # how many have been given this object
+    cdef dict attributes                # those of a Python subclass, as the first connection was given it; None before
     cdef Py_ssize_t header_room         # bytes that are enough for the header of a frame of any size; 0: it has none
 
     cpdef object decode(self, Chain chain)
@@ -32,6 +35,7 @@ cdef class Codec:
     # Write the header of a body of `size` bytes, so that it ends at `end`; return its length, header_room at most
     cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1
 
+    cdef int ensure_stateless(self) except -1
     cdef int _find_encoder(self) except -1
     cdef int _too_large(self, Chain chain, uint64_t size, uint64_t header) except -1
 
@@ -51,7 +55,16 @@ cdef inline int ensure_chain(Chain chain) except -1:
     return 0
 
 
+cdef inline int ensure_not_shared(Codec codec) except -1:
+    """Called before a connection decodes: RuntimeError if what it would find is another connection's state."""
+    return codec.ensure_stateless() if codec.connections > 1 else 0
+
+
 cdef int raise_stuck(Codec codec) except -1
+# Return the codec of a new connection: what was given, or what it makes when it is called. `taker` is for the error
+cdef Codec codec_for(object given, str taker)
+# True of poolio's own codecs
+cdef bint is_stateless(object codec)
 # Append all whole frames of the chain to the list. If that raises, the frames before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
 # Return 0 or 1: which of the two the argument of this name is; ValueError if it is neither

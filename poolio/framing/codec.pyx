@@ -1,20 +1,25 @@
-"""Owns Codec, the base of all codecs: feeding, cutting all frames of a chain, and what is sent for a frame.
+"""Owns Codec, the base of all codecs: feeding, cutting all frames of a chain, what is sent for a frame, and the rule
+which codec a connection uses.
 
 Refuses to know what a frame is (lengths, delimited, and other people's subclasses) and connections: bytes come in a
 Chain, frames go out as Buffers. Called by FramedProtocol, `reader.frames()` and `writer.write_frame()`; users call
 feed() and encode().
 
-A codec is the rules alone; how far a connection has come is in its Chain. So one codec serves any number of
-connections; only `feed()` keeps a chain of its own. A frame is a slice of what was received, or one copy where it
-straddles two Buffers. The size that a peer announces is compared with `max_frame`, and no memory is reserved for it. A
-frame that is written lies in the pool of its connection.
+A codec of poolio's is the rules alone; how far a connection has come is in its Chain. So one codec serves any number of
+connections; only `feed()` keeps a chain of its own. A codec of somebody's own may keep state: codec_for() makes one for
+each connection if it is given a class, and an object that has changed is refused to a second connection.
+
+A frame is a slice of what was received, or one copy where it straddles two Buffers. The size that a peer announces is
+compared with `max_frame`, and no memory is reserved for it. A frame that is written lies in the pool of its connection.
 
 A frame that is too large raises FrameTooLarge, after all frames before it were returned, each time that its chain is
 looked at; or it is dropped as it comes and counted (too_large="discard").
 """
 
+import copyreg
 import inspect
 from asyncio import IncompleteReadError
+from collections import deque
 
 from libc.stdint cimport uint64_t
 
@@ -26,6 +31,10 @@ from poolio.errors import FrameTooLarge
 
 # The default max_frame is what WebSocket libraries allow; gRPC allows 4 MiB.
 MAX_FRAME = 1 << 20
+
+# What is compared by value where the attributes of a codec are looked at; all else is compared by identity.
+cdef tuple VALUES = (int, float, str, bytes, tuple, frozenset)
+cdef tuple CONTAINERS = (list, dict, set, bytearray, deque)
 
 # Classes whose encode() makes the same frame as their build().
 own_encoders = set()
@@ -43,15 +52,20 @@ cdef class Codec:
     it returns None, and never with an empty chain.
 
     None means that nothing more can be done with the bytes that are there; the next call comes with more of them.
-    Bytes may be taken all the same, as of a header, and kept until then; a codec with such state belongs to one
-    connection. As an empty chain is a clean end of a stream, it overrides `decode_last()` to say that a part of a frame
-    is no end. `chain.wanted`, set after the last byte was taken, saves calls in vain while the chain holds fewer bytes.
+    Bytes may be taken all the same, as of a header, and kept until then in attributes, if each connection has a codec
+    of its own: give FramedProtocol and frames() the class, not an object. An object whose attributes have changed is a
+    RuntimeError for a second connection. As an empty chain is a clean end of a stream, such a codec overrides
+    `decode_last()` to say that a part of a frame is no end. `chain.wanted`, set after the last byte was taken, saves
+    calls in vain while the chain holds fewer bytes.
 
     FrameError says that the bytes are no frame: the connection is then closed. What is still in the chain stays there.
 
     `encode(*pieces)` returns one frame, a Buffer or bytes-like. If it takes the keyword `pool`, it is given the pool of
     the connection that the frame is written to; it should allocate there.
     """
+
+    def __cinit__(self, *arguments, **options):
+        self.max_frame = MAX_FRAME          # for a subclass whose __init__() does not call this one
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
         if not 1 <= max_frame <= PY_SSIZE_T_MAX // 4:
@@ -97,6 +111,16 @@ cdef class Codec:
 
     cdef object build(self, tuple pieces, Pool pool):
         raise NotImplementedError
+
+    cdef int ensure_stateless(self) except -1:
+        """RuntimeError if an attribute has changed since the first of several connections was given this codec."""
+        cdef dict now = _attributes_of(self)
+        for name in {**self.attributes, **now}:
+            if name not in now or name not in self.attributes or not _is_same(now[name], self.attributes[name]):
+                raise RuntimeError(
+                    f"this {type(self).__name__} keeps state ({name!r} has changed), and {self.connections} "
+                    "connections were given it. Give the class, or a function that makes one: then each has its own")
+        return 0
 
     cdef int _find_encoder(self) except -1:
         """Is encode() poolio's own, so that build() may stand in for it? If not, does it take `pool`?"""
@@ -147,8 +171,51 @@ cdef class Codec:
         return 0
 
 
+cdef Codec codec_for(object given, str taker):
+    codec = given if isinstance(given, Codec) or not callable(given) else given()
+    if not isinstance(codec, Codec):
+        made = "" if codec is given else f", which {given!r} has made"
+        raise TypeError(f"{taker} needs a poolio.Codec, its class, or a function that makes one, "
+                        f"not {type(codec).__name__!r}{made}")
+    _give_to_connection(<Codec>codec)
+    return <Codec>codec
+
+
+cdef bint is_stateless(object codec):
+    return type(codec) in own_encoders
+
+
+cdef int _give_to_connection(Codec codec) except -1:
+    codec.connections += 1
+    if codec.attributes is None:
+        codec.attributes = _attributes_of(codec)
+    else:
+        codec.ensure_stateless()
+    return 0
+
+
+cdef dict _attributes_of(Codec codec):
+    """Return the attributes that a Python subclass has given this object, with copies of its containers.
+
+    Compiled subclasses have none that can be seen from here.
+    """
+    cdef dict found = dict(getattr(codec, "__dict__", ()))
+    for name in copyreg._slotnames(type(codec)):
+        if hasattr(codec, name):
+            found[name] = getattr(codec, name)
+    for name, value in found.items():
+        if type(value) in CONTAINERS:
+            found[name] = value.copy()
+    return found
+
+
+cdef bint _is_same(now, before) except -1:
+    return now is before or (type(now) is type(before) and type(now) in VALUES + CONTAINERS and now == before)
+
+
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1:
     """Append all whole frames of the chain to the list. If that raises, the frames before are in the list."""
+    ensure_not_shared(codec)
     while chain.size > 0 and chain.size >= chain.wanted:
         frame = decode_next(codec, chain)
         if frame is None:

@@ -41,6 +41,8 @@ cdef class Chain:
     # Put a Buffer at the end: one that is alive, is not empty, and is the chain's from now on
     cdef int put(self, Buffer buf) except -1
     cdef Buffer cut(self, Py_ssize_t count)
+    # Take out everything, as a list of Buffers
+    cdef list cut_all(self)
     # Copy all of it. RuntimeError while a frame is being dropped: then the beginning is lost already
     cdef bytes copy(self)
     cdef Buffer cut_out(self, Py_ssize_t before, Py_ssize_t count, Py_ssize_t behind)

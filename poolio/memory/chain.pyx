@@ -269,6 +269,12 @@ cdef class Chain:
         """Take out the first `count` bytes, 0 to size."""
         return self.cut_out(0, count, 0)
 
+    cdef list cut_all(self):
+        cdef list taken = []
+        while self.size > 0:
+            taken.append(self.cut(self.first.length))
+        return taken
+
     cdef bytes copy(self):
         if self.to_discard != 0:
             raise RuntimeError("a frame that is too large is being dropped, and its rest is still to come")

@@ -1,45 +1,71 @@
-"""Owns poolio.FramedProtocol: the base class of protocols that get whole frames, all frames of a read in one call.
+"""Owns poolio.FramedProtocol: the base class of protocols that get whole frames, all of a read or one at a time.
 
 Refuses to know what a frame is (framing) and which transport it runs on (protocol). Called by transports. The bytes of
-an unfinished frame stay in the connection's Chain. When the peer ends in the middle of a frame, or sends bytes that are
-no frame, the connection is closed with that error, after the frames before it were delivered.
+an unfinished frame stay in the connection's Chain.
 
-    receive(buf) ──> Chain.put() ──> decode_all() ──> frames_received(frames)
+    receive(buf) ──> Chain.put() ──> decode_all() ──> frames_received(frames)       the default
+                                 ──> decode_next() ─> frame_received(frame) ...     if a subclass has this method
 
 What was read goes straight into the Chain. Only if a subclass overrides data_received() is that called first.
+
+What a peer does wrong is no error of the program: for bytes that are no frame, and for an end within a frame, the
+frames before them are delivered, frame_error() is called, and the connection is closed.
 """
+
+from asyncio import IncompleteReadError
 
 from cpython.object cimport PyObject
 
 from poolio.c.python cimport PyContext_Exit
-from poolio.framing.codec cimport Codec, decode_all
+from poolio.framing.codec cimport Codec, codec_for, decode_all, decode_next, ensure_not_shared
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool
 from poolio.protocols.protocol cimport ProtocolCore
+from poolio.wire.endpoint cimport CLOSING
 from poolio.wire.reactor cimport enter_context
+from poolio.wire.stream cimport StreamTransport
 
+from poolio.errors import FrameError
 from poolio.protocols.protocol import Protocol
+from poolio.wire.receiver import hand_over, log_fault_of_peer
 
 
 cdef class FramedCore(ProtocolCore):
     """The compiled half of FramedProtocol."""
 
-    cdef Codec rules
+    cdef Codec rules            # None: not chosen yet
     cdef readonly Chain chain
-    cdef bint is_asked          # is_overridden was found out; it stays so from then on
+    cdef bint is_asked          # the two below were found out; they stay so from then on
     cdef bint is_overridden     # data_received(), by a subclass or on the instance
+    cdef bint takes_single      # frame_received(), by a subclass
+    cdef bint is_delivering
+    cdef bint is_over           # frame_error() was called, or another protocol has the connection: nothing is decoded
 
     def __cinit__(self, *arguments, **options):
         self.chain = Chain()
 
     def __init__(self, codec=None):
-        self.rules = _checked(self.codec if codec is None else codec)
+        self._choose(self.codec if codec is None else codec)
+
+    cdef int _choose(self, given) except -1:
+        self.rules = codec_for(given, "a FramedProtocol")
+        if self.codec is not self.rules:
+            self.codec = self.rules
+        return 0
+
+    cdef Codec _find_rules(self):
+        if self.rules is None:          # __init__() was overridden, and not called
+            self._choose(self.codec)
+        return self.rules
+
+    # --- receiving --------------------------------------------------------------------------------------
 
     cdef bint receives(self) except -1:
         if not self.is_asked:
             self.is_overridden = (type(self).data_received is not FramedCore.data_received
                                   or "data_received" in getattr(self, "__dict__", ()))
+            self.takes_single = type(self).frame_received is not FramedCore.frame_received
             self.is_asked = True
         return not self.is_overridden
 
@@ -64,29 +90,111 @@ cdef class FramedCore(ProtocolCore):
     def data_received(self, buf):
         """For data that no transport has brought: cuts it into frames and delivers them. A Buffer stays yours."""
         self.chain.append(buf)
+        self.receives()
         self._deliver()
 
+    # --- delivering -------------------------------------------------------------------------------------
+
     cdef int _deliver(self) except -1:
-        cdef list frames = []
+        """Deliver the frames that are complete, and again if a callback has chosen another codec."""
+        cdef Codec rules = None
+        cdef bint was_delivering = self.is_delivering
+        self.is_delivering = True
         try:
-            decode_all(self._find_rules(), self.chain, frames)
+            while self.rules is not rules or rules is None:
+                rules = self._find_rules()
+                if self.is_over:
+                    self.chain.clear()
+                elif self.takes_single:
+                    self._deliver_single()
+                else:
+                    self._deliver_all(rules)
+        finally:
+            self.is_delivering = was_delivering
+        return 0
+
+    cdef int _deliver_all(self, Codec rules) except -1:
+        cdef list frames = []
+        error = None
+        try:
+            decode_all(rules, self.chain, frames)
+        except FrameError as exc:
+            error = exc
         finally:
             if frames:
                 self.frames_received(frames)
+        return 0 if error is None else self._refuse(error)
+
+    cdef int _deliver_single(self) except -1:
+        cdef Chain chain = self.chain
+        while chain.size > 0 and chain.size >= chain.wanted and not self._is_closing():
+            ensure_not_shared(self.rules)
+            try:
+                frame = decode_next(self.rules, chain)
+            except FrameError as exc:
+                return self._refuse(exc)
+            if frame is None:
+                break
+            self.frame_received(frame)
+        return chain.unpin()
+
+    cdef bint _is_closing(self) except -1:
+        if type(self.transport) is StreamTransport:
+            return (<StreamTransport>self.transport).state & CLOSING != 0
+        return self.transport is not None and self.transport.is_closing()
+
+    cdef int _refuse(self, error) except -1:
+        """The peer has sent what is no frame, or not all of one: let frame_error() answer, then close."""
+        if self.transport is None:          # fed by hand: the error is the caller's
+            raise error
+        self.is_over = True
+        self.chain.clear()
+        if not self._is_closing():
+            try:
+                self.frame_error(error)
+            finally:
+                self.transport.close()
         return 0
+
+    # --- what a subclass overrides ----------------------------------------------------------------------
 
     def frames_received(self, frames):
         """Called with a list of all frames that a read has completed, at least one, in order. The frames are yours."""
 
+    def frame_received(self, frame):
+        """Override this instead of frames_received() to get one frame at a time.
+
+        The next frame is cut when this returns, so it may call set_codec(), hand_over() or `transport.close()`: the
+        bytes behind this frame are the new codec's, the other protocol's or nobody's.
+        """
+
+    def frame_error(self, exc):
+        """Called when the peer has sent what is no frame, or has ended within one; the connection is closed then.
+
+        `exc` is the codec's FrameError, or an asyncio.IncompleteReadError that has the unfinished frame. The frames
+        before it were delivered. What an override writes is sent before the end; connection_lost() gets None. This one
+        logs a line at INFO with the logger "poolio".
+        """
+        log_fault_of_peer(self.transport, exc)
+
     def eof_received(self):
-        """Called when the peer has sent its last byte; delivers a last frame, and raises for an unfinished one."""
-        frame = self._find_rules().decode_last(self.chain)
+        """Called when the peer has sent its last byte; delivers a last frame, and closes."""
+        if self.is_over:
+            return
+        try:
+            frame = self._find_rules().decode_last(self.chain)
+        except (FrameError, IncompleteReadError) as exc:
+            self._refuse(exc)
+            return
         if frame is not None:
-            self.frames_received([frame])
+            self.receives()
+            self.frame_received(frame) if self.takes_single else self.frames_received([frame])
 
     def connection_lost(self, exc):
         """Called once at the end; `exc` is None after an orderly close. An override must call super's."""
         self.chain.clear()
+
+    # --- what it calls ----------------------------------------------------------------------------------
 
     def write_frame(self, *pieces):
         """Send one frame of these bytes-like pieces, as the codec writes it, in the connection's pool.
@@ -101,10 +209,31 @@ cdef class FramedCore(ProtocolCore):
         else:
             self.write(frame)
 
-    cdef Codec _find_rules(self):
-        if self.rules is None:          # __init__() was overridden, and not called
-            self.rules = _checked(self.codec)
-        return self.rules
+    def set_codec(self, codec):
+        """Use another codec, for what is not decoded yet and for what is written from now on.
+
+        In frame_received() that begins right behind its frame; in frames_received() behind all frames of its list.
+        Elsewhere the new codec looks at once at what has come and is no whole frame of the old one's.
+        """
+        self._choose(codec)
+        self.chain.wanted = 0
+        if not self.is_delivering:
+            self.receives()
+            self._deliver()
+
+    def hand_over(self, protocol):
+        """Give the connection to another protocol, for an upgrade of what both ends speak.
+
+        The protocol gets connection_made(), then what is not decoded yet, then what comes. In frame_received() that
+        begins right behind its frame; in frames_received() behind all frames of its list. This protocol gets no further
+        callback, connection_lost() included. ConnectionResetError if the connection is closed or lost.
+        """
+        if self.transport is None or self._is_closing():
+            raise ConnectionResetError("Connection lost")
+        self.is_over = True
+        transport, self.transport = self.transport, None
+        is_paused = transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]
+        hand_over(transport, protocol, self.chain.cut_all(), is_paused=is_paused)
 
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return self.chain.bytes_in(pool)
@@ -117,18 +246,13 @@ cdef class FramedCore(ProtocolCore):
         return 0
 
 
-cdef Codec _checked(codec):
-    if not isinstance(codec, Codec):
-        raise TypeError(f"a FramedProtocol needs a poolio.Codec, not {type(codec).__name__!r}: "
-                        "give it one, or set `codec` on the class")
-    return <Codec>codec
-
-
 class FramedProtocol(FramedCore, Protocol):
     """A stream protocol whose `frames_received(frames)` gets the frames of a whole read at once.
 
-    codec  a poolio.Codec (LengthPrefixed, Delimited, ...); None means the class attribute `codec`. One codec may serve
-           all connections if it is poolio's own, or keeps no state.
+    codec  a poolio.Codec (LengthPrefixed, Delimited, ...), or its class, or a function without arguments that makes
+           one, which is called for each connection; None means the class attribute `codec`. An object may serve all
+           connections if it keeps no state, as poolio's own; if it does, a second connection is a RuntimeError.
+           The `codec` of a FramedProtocol is the one of its connection
 
     In everything else it is as poolio.Protocol. An override of connection_lost() must call super's, which drops an
     unfinished frame.

@@ -18,7 +18,7 @@ from poolio.streams.protocol import StreamCore
 from poolio.streams.reader import DEFAULT_LIMIT, StreamReader
 from poolio.streams.writer import WriterCore
 from poolio.wire import tls
-from poolio.wire.receiver import deliver
+from poolio.wire.receiver import hand_over, log_fault_of_peer
 
 __all__ = ["Handler", "StreamProtocol", "StreamWriter"]
 
@@ -132,8 +132,9 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     """The protocol between a transport and a StreamReader and StreamWriter, for any loop's create_* functions.
 
     connected  called with (reader, writer) when the connection is made. If it returns a coroutine, that becomes a task,
-               whose exception goes to the loop's exception handler and closes the connection. If it is None, use
-               `.reader` and `.writer` yourself
+               whose exception closes the connection and goes to the loop's exception handler; an exception because
+               of what the peer has sent, or of how it has ended, is a line at INFO with the logger "poolio" instead. If
+               it is None, use `.reader` and `.writer` yourself
     limit      bytes, as for StreamReader
     pool       what is received into; if it is None, the default pool
     """
@@ -169,14 +170,22 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     def __call__(self, task: asyncio.Task[None]) -> None:
         """Called when the task of the handler has ended: report its exception, and close the connection then."""
         self.task = None
-        failed = task.cancelled() or task.exception() is not None
-        if failed and not task.cancelled():
+        exc = None if task.cancelled() else task.exception()
+        if exc is not None and self._is_fault_of_peer(exc):
+            log_fault_of_peer(self.transport, exc)
+        elif exc is not None:
             self.loop.call_exception_handler({
                 "message": "Unhandled exception in client_connected_cb",
-                "exception": task.exception(), "transport": self.transport,
+                "exception": exc, "transport": self.transport,
             })
-        if failed and not self.is_lost:
+        if (exc is not None or task.cancelled()) and not self.is_lost:
             self.transport.close()
+
+    def _is_fault_of_peer(self, exc: BaseException) -> bool:
+        """Is it what the reader or the writer has raised because of what the peer has sent, or of how it has ended?"""
+        return (exc is self.reader.refused
+                or (isinstance(exc, asyncio.IncompleteReadError) and self.reader.is_at_end)
+                or (isinstance(exc, ConnectionError) and self.is_lost))
 
     def eof_received(self) -> bool:
         self.reader.feed_eof()
@@ -221,19 +230,6 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
         if self.is_lost or (self.is_over_tls and self.transport.is_closing()):
             # over TLS connection_lost() may be scheduled already, for this protocol
             raise ConnectionResetError("Connection lost")
-        transport, unread = self.transport, self.reader.take_unread()
-        transport.set_protocol(protocol)
-        was_paused = self.is_writing_paused
+        unread, is_paused = self.reader.take_unread(), self.is_writing_paused
         self._end(self.reader.exception())
-        try:
-            protocol.connection_made(transport)
-            if was_paused:
-                protocol.pause_writing()
-            for buf in unread:
-                if not transport.is_closing():
-                    deliver(protocol, buf)
-            if self.reader.at_eof() and not transport.is_closing() and not protocol.eof_received():
-                transport.close()
-        except BaseException:
-            transport.abort()
-            raise
+        hand_over(self.transport, protocol, unread, is_paused=is_paused, is_at_end=self.reader.at_eof())

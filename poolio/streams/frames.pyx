@@ -7,10 +7,12 @@ takes one frame at a time: what is not asked for stays unread.
 cimport cython
 from cpython.object cimport PyObject
 
-from poolio.framing.codec cimport Codec, decode_next
+from poolio.framing.codec cimport Codec, decode_next, ensure_not_shared
 from poolio.memory.chain cimport Chain
 from poolio.streams.inflow cimport Inflow
 from poolio.streams.waiter cimport Awaitable, make_awaitable
+
+from poolio.errors import FrameError
 
 
 @cython.final
@@ -40,7 +42,12 @@ cdef class Frames(Awaitable):
             reader.raise_error()
         if chain.size > 0:
             chain.wanted = 0
-            frame = decode_next(self.codec, chain)
+            ensure_not_shared(self.codec)
+            try:
+                frame = decode_next(self.codec, chain)
+            except FrameError as exc:
+                reader.refused = exc
+                raise
             if frame is not None:
                 if reader.is_paused:
                     reader.taken()

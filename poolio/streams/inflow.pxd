@@ -14,6 +14,7 @@ cdef class Inflow:
     cdef bint is_paused
     cdef readonly bint is_at_end    # no more will come
     cdef object error               # what every call raises; None: nothing
+    cdef readonly object refused    # the FrameError that frames() has raised for what the peer has sent; None: none
     # While a task waits. What arrives wakes it when the chain holds `wanted` bytes
     cdef PyObject *waiting          # the call, borrowed: it calls stop_waiting() when it ends. NULL: no task waits
     cdef object future              # what the task waits for; kept for the next wait if it is as good as new

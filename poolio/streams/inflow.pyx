@@ -79,9 +79,7 @@ cdef class Inflow:
         """
         if self.waiting != NULL:
             raise RuntimeError("a task waits to read from this connection")
-        unread = []
-        while self.chain.size > 0:
-            unread.append(self.chain.cut(self.chain.first.length))
+        unread = self.chain.cut_all()
         if self.is_paused:
             self.is_paused = False
             self.upstream.resume_reading()

@@ -1,13 +1,16 @@
 # StreamReader: the calls that read a stream. See reader.pyx.
 
+from poolio.framing.codec cimport Codec
 from poolio.streams.inflow cimport Inflow
 from poolio.streams.waiter cimport Awaitable
 
 cdef class StreamReader(Inflow):
     cdef Operation spare            # the latest call; used again once it has ended and nothing else holds it
     cdef tuple finder               # the last separator of readuntil(), and the Delimited that finds it; None: none yet
+    cdef list codecs                # (what frames() was given, the codec of this connection); None: only poolio's own
 
     cdef object _finder_of(self, separator)
+    cdef Codec _codec_for(self, given)
 
 
 cdef struct Method:

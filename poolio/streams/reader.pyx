@@ -17,7 +17,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport _Py_REFCNT
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec
+from poolio.framing.codec cimport Codec, codec_for, is_stateless
 from poolio.framing.delimited cimport Delimited
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
@@ -117,14 +117,15 @@ cdef class StreamReader(Inflow):
         return _operation(self, &NEXT_LINE, self.limit, _line_ends)
 
     def frames(self, codec):
-        """Return an asynchronous iterator over the frames of a poolio.Codec.
+        """Return an asynchronous iterator over the frames of a poolio.Codec, or of the one that a class makes.
+
+        codec  a poolio.Codec, or its class, or a function without arguments that makes one: this connection's, which
+               is made when it is first asked for, and used again when the same is given again
 
         It takes one frame at a time: what is not asked for stays unread. It raises FrameTooLarge and FrameError as the
         codec does, and asyncio.IncompleteReadError if the stream ends within a frame.
         """
-        if not isinstance(codec, Codec):
-            raise TypeError(f"frames() takes a poolio.Codec, not {type(codec).__name__!r}")
-        return new_frames(self, <Codec>codec)
+        return new_frames(self, <Codec>codec if is_stateless(codec) else self._codec_for(codec))
 
     def lines(self, *, limit=None):
         """Return an asynchronous iterator over the lines, without their b"\\n"; the last line may lack it.
@@ -141,6 +142,17 @@ cdef class StreamReader(Inflow):
         if limit <= 0:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         return limit
+
+    cdef Codec _codec_for(self, given):
+        """Return the codec that the same thing has made here before, or was; or a new one."""
+        if self.codecs is None:
+            self.codecs = []
+        for known, made in self.codecs:
+            if known is given or known == given:
+                return <Codec>made
+        codec = codec_for(given, "frames()")
+        self.codecs.append((given, codec))
+        return codec
 
     cdef object _finder_of(self, separator):
         if self.finder is not None and self.finder[0] == separator:

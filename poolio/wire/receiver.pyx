@@ -6,9 +6,13 @@ serves it, with `bytes` or through get_buffer().
 """
 
 import asyncio
+import logging
+from asyncio import IncompleteReadError
 
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
+
+logger = logging.getLogger("poolio")
 
 
 cdef class Receiver:
@@ -79,6 +83,35 @@ def deliver(protocol, data):
         protocol.data_received(bytes(data))
     else:
         _fill_rooms(protocol, memoryview(data))
+
+
+def hand_over(transport, protocol, unread, *, is_paused, is_at_end=False):
+    """Give a connection to another protocol, for an upgrade of what both ends speak.
+
+    The protocol gets connection_made(), then the Buffers that are unread, then what comes.
+
+    is_paused  the transport has called pause_writing()
+    is_at_end  the peer has sent its last byte
+    """
+    transport.set_protocol(protocol)
+    try:
+        protocol.connection_made(transport)
+        if is_paused:
+            protocol.pause_writing()
+        for buf in unread:
+            if not transport.is_closing():
+                deliver(protocol, buf)
+        if is_at_end and not transport.is_closing() and not protocol.eof_received():
+            transport.close()
+    except BaseException:
+        transport.abort()
+        raise
+
+
+def log_fault_of_peer(transport, exc):
+    """Log why a connection is closed because of what its peer did: one line at INFO, and no traceback."""
+    reason = f"it ended {len(exc.partial)} bytes into a frame" if isinstance(exc, IncompleteReadError) else exc
+    logger.info("closing the connection of %s: %s", transport.get_extra_info("peername") or transport, reason)
 
 
 cdef object _fill_rooms(protocol, rest):

@@ -77,13 +77,9 @@ class Connection:
         assert isinstance(self.protocol.exc, expected) if expected is not None else self.protocol.exc is None
 
 
-def outcome(kind, fault, sees_end=True):
-    """(exception of connection_lost(), what the exception handler hears): a peer that ends in mid-frame is wrong."""
-    if fault == "reset":
-        return BROKEN, ()
-    if kind == "framed" and fault == "half_close" and sees_end:
-        return asyncio.IncompleteReadError, (asyncio.IncompleteReadError,)
-    return None, ()
+def outcome(fault):
+    """The exception of connection_lost(). A peer that ends in mid-frame is wrong, and is no error here."""
+    return BROKEN if fault == "reset" else None
 
 
 def fault_test(step):
@@ -115,7 +111,7 @@ async def test_fault_in_the_accept_queue(connection, watch, kind, fault):
     if fault in ("abort", "stall"):
         await connection.arrived(MESSAGE)
         await connection.suffer(fault)
-    await connection.is_over(watch, *outcome(kind, fault))
+    await connection.is_over(watch, outcome(fault))
     assert connection.protocol.received == connection.protocol.expected(MESSAGE)
 
 
@@ -133,7 +129,7 @@ async def test_fault_before_connection_made(connection, watch, kind, fault):
     if fault in ("abort", "stall"):
         await connection.arrived(MESSAGE)
         await connection.suffer(fault)
-    await connection.is_over(watch, *outcome(kind, fault))
+    await connection.is_over(watch, outcome(fault))
     assert connection.protocol.received == connection.protocol.expected(MESSAGE)
 
 
@@ -141,22 +137,21 @@ async def test_fault_before_connection_made(connection, watch, kind, fault):
 async def test_fault_in_the_middle_of_a_message(connection, watch, kind, fault):
     await connection.stand()
     await connection.suffer(fault)
-    await connection.is_over(watch, *outcome(kind, fault))
+    await connection.is_over(watch, outcome(fault))
     assert connection.protocol.received == connection.protocol.expected(MESSAGE)
     assert ("eof" in connection.protocol.calls) == (fault == "half_close")
 
 
 @fault_test
 async def test_fault_while_a_full_socket_is_written_to(connection, watch, kind, fault):
-    """A peer that has only ended its own direction gets everything, unless it ends in mid-frame."""
+    """A peer that has only ended its own direction gets everything, also if it has ended in mid-frame."""
     await connection.stand()
     connection.transport.write(BLOCK)
     assert connection.transport.get_write_buffer_size() > 0
     await connection.suffer(fault)
-    expected, errors = outcome(kind, fault)
     if fault == "half_close":
-        assert (await peer_reads(connection.peer) == BLOCK) == (expected is None)
-    await connection.is_over(watch, expected, errors)
+        assert await peer_reads(connection.peer) == BLOCK
+    await connection.is_over(watch, outcome(fault))
     assert connection.protocol.calls[:2] == ["made", "pause"]
 
 
@@ -175,7 +170,7 @@ async def test_fault_while_reading_is_paused(connection, watch, kind, fault):
     await connection.arrived(MESSAGE + rest)
     if fault in ("abort", "stall"):
         await connection.suffer(fault)
-    await connection.is_over(watch, *outcome(kind, fault))
+    await connection.is_over(watch, outcome(fault))
 
 
 @fault_test
@@ -194,7 +189,7 @@ async def test_fault_after_the_peers_end(connection, watch, kind, fault):
         while fault == "reset" and not connection.protocol.ended.done():
             connection.transport.write(FRAME)
             await turns()
-    await connection.is_over(watch, *outcome(kind, fault, sees_end=False))
+    await connection.is_over(watch, outcome(fault))
 
 
 @fault_test
@@ -207,7 +202,7 @@ async def test_fault_while_closing_with_a_queue(connection, watch, kind, fault):
     await connection.suffer(fault)
     if fault == "half_close":
         assert await peer_reads(connection.peer) == BLOCK
-    await connection.is_over(watch, *outcome(kind, fault, sees_end=False))
+    await connection.is_over(watch, outcome(fault))
 
 
 @every_combination

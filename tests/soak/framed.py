@@ -84,6 +84,14 @@ class FramedSession(Framing, Audited, poolio.FramedProtocol):
         """What came with the header."""
         self.data_received(data)
 
+    def frame_error(self, exc):
+        if isinstance(exc, poolio.FrameTooLarge):
+            self.expect(self.plan.kind is Kind.REFUSED, f"frame_error({exc!r})")
+            self.expect(self.decoded == len(self.plan.frames), f"{self.decoded} frames before a large one")
+            self.house.counts["refused"] += 1
+        else:
+            self.expect(isinstance(exc, asyncio.IncompleteReadError), f"frame_error({exc!r})")
+
     def frames_received(self, frames):
         self.answer_frames(frames)
         self.perhaps_pause()

@@ -171,7 +171,7 @@ class House:
             self.counts["handled"] += 1
         elif isinstance(exc, poolio.FrameTooLarge) and "SSL" in message:
             self.counts["handled by TLS"] += 1
-        elif not (isinstance(exc, asyncio.IncompleteReadError) and "eof_received" in message):
+        else:
             self.faults.add(f"the loop's exception handler was called: {context!r}")
 
     async def listen(self):

@@ -78,8 +78,42 @@ async def test_frames_of_a_codec_of_ones_own():
     reader = fed(poolio.StreamReader, b"\0\1\0\2\0")
     feed_soon(reader, b"\3", end=True)
     assert [number async for number in reader.frames(Numbers())] == [1, 2, 3]
-    with pytest.raises(TypeError, match=r"poolio\.Codec, not 'int'"):
+    with pytest.raises(TypeError, match=r"frames\(\) needs a poolio\.Codec, .* not 'int'"):
         reader.frames(4)
+
+
+@bounded
+async def test_frames_of_a_class_are_one_codec_for_each_reader():
+    class Sums(poolio.Codec):
+        total = 0
+
+        def decode(self, chain):
+            self.total += chain.take(1)[0]
+            return self.total
+
+    first, second = fed(poolio.StreamReader, b"\1\2\3"), fed(poolio.StreamReader, b"\5")
+    assert await anext(first.frames(Sums)) == 1
+    assert await anext(second.frames(Sums)) == 5
+    assert [await anext(first.frames(Sums)) for _ in range(2)] == [3, 6]
+
+
+@bounded
+async def test_frames_of_an_object_that_keeps_state_are_refused_to_a_second_reader():
+    class Sums(poolio.Codec):
+        total = 0
+
+        def decode(self, chain):
+            self.total += chain.take(1)[0]
+            return self.total
+
+    codec = Sums()
+    first, second = fed(poolio.StreamReader, b"\1\2"), fed(poolio.StreamReader, b"\5")
+    waiting = second.frames(codec)
+    assert await anext(first.frames(codec)) == 1
+    with pytest.raises(RuntimeError, match="Sums keeps state"):
+        await anext(waiting)
+    with pytest.raises(RuntimeError, match="and 3 connections"):
+        fed(poolio.StreamReader, b"").frames(codec)
 
 
 @bounded
