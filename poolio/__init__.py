@@ -8,10 +8,12 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
+from poolio.framing.marked import Marked
+from poolio.framing.values import NIL
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,
@@ -36,6 +38,7 @@ from poolio.wire.datagram import DatagramStatistics
 
 __version__ = "0.1.0"
 __all__ = [
+    "NIL",
     "Buffer",
     "BufferReleased",
     "Chain",
@@ -43,12 +46,14 @@ __all__ = [
     "DatagramProtocol",
     "DatagramStatistics",
     "Delimited",
+    "ErrorReply",
     "EventLoop",
     "FixedSize",
     "FrameError",
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "Marked",
     "Pool",
     "PoolError",
     "PoolExhausted",

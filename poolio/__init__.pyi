@@ -3,10 +3,12 @@ from typing import Final, SupportsIndex
 
 from _typeshed import ReadableBuffer
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
+from poolio.framing.marked import Marked
+from poolio.framing.values import NIL
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,
@@ -31,6 +33,7 @@ from poolio.workers.supervisor import serve
 
 __version__: Final[str]
 __all__ = [
+    "NIL",
     "Buffer",
     "BufferReleased",
     "Chain",
@@ -38,12 +41,14 @@ __all__ = [
     "DatagramProtocol",
     "DatagramStatistics",
     "Delimited",
+    "ErrorReply",
     "EventLoop",
     "FixedSize",
     "FrameError",
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "Marked",
     "Pool",
     "PoolError",
     "PoolExhausted",

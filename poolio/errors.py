@@ -1,6 +1,6 @@
 """Owns the exceptions that poolio raises. Knows nothing else; every floor may import it."""
 
-__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
+__all__ = ["BufferReleased", "ErrorReply", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
 
 
 class PoolError(Exception):
@@ -31,3 +31,7 @@ class FrameTooLarge(FrameError):
 
     def __reduce__(self) -> tuple[type, tuple[int, int]]:
         return type(self), (self.size, self.limit)
+
+
+class ErrorReply(Exception):
+    """An error that a peer has answered, as a value: a codec returns it, and does not raise it."""
