@@ -141,8 +141,8 @@ cdef class LengthPrefixed(Codec):
 
 cdef class Varint(Codec):
     "Varint(*, max_frame=1048576, too_large='raise')\n--\n\n" \
-        """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the high
-    bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
+        """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the
+    high bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
 
     max_frame, too_large   as in Codec; max_frame is for the body
 

@@ -7,29 +7,37 @@ help() and inspect.signature() find it too. A Python subclass with an __init__()
 
 import inspect
 
+from cpython.object cimport PyObject, PyTypeObject
+
 cdef enum:
     HEAP_TYPE = 1 << 9          # Py_TPFLAGS_HEAPTYPE: made by Python's `class`
 
-cdef dict _takes = {}           # compiled class: (fewest arguments, most of them without a name, their names)
+cdef dict _takes = {}           # compiled class: (fewest arguments, most of them without a name, their names), or None
 
 
 cdef int check_call(type kind, tuple arguments, dict options) except -1:
     """TypeError if these arguments are not what the __init__() of kind's compiled base takes."""
     cdef type compiled = kind
     cdef Py_ssize_t least, most
-    while compiled.__flags__ & HEAP_TYPE:
-        compiled = compiled.__base__
-    if compiled.__text_signature__ is None or kind.__init__ is not compiled.__init__:
+    while (<PyTypeObject *>compiled).tp_flags & HEAP_TYPE:
+        compiled = <type>(<PyObject *>(<PyTypeObject *>compiled).tp_base)
+    if kind is not compiled and kind.__init__ is not compiled.__init__:
         return 0
-    if compiled not in _takes:
-        _takes[compiled] = _counted(inspect.signature(compiled).parameters.values())
-    least, most, names = _takes[compiled]
-    if len(arguments) > most or len(arguments) + len(options) < least or not names.issuperset(options):
-        _explain(kind, inspect.signature(compiled), arguments, options)
+    takes = _takes.get(compiled, _takes)
+    if takes is _takes:
+        takes = _takes[compiled] = _taken_by(compiled)
+    if takes is not None:
+        least, most, names = takes
+        if len(arguments) > most or len(arguments) + len(options) < least or not names.issuperset(options):
+            _explain(kind, inspect.signature(compiled), arguments, options)
     return 0
 
 
-cdef tuple _counted(parameters):
+cdef tuple _taken_by(type compiled):
+    """None for a compiled class of somebody else's, whose docstring does not begin with a signature."""
+    if compiled.__text_signature__ is None:
+        return None
+    parameters = inspect.signature(compiled).parameters.values()
     cdef Py_ssize_t least = sum(1 for each in parameters if each.default is each.empty)
     cdef Py_ssize_t most = sum(1 for each in parameters if each.kind is not each.KEYWORD_ONLY)
     return least, most, frozenset([each.name for each in parameters])

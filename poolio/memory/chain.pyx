@@ -84,7 +84,8 @@ cdef class Chain:
     """
 
     def __cinit__(self, *arguments, **options):
-        check_call(type(self), arguments, options)
+        if arguments or options:
+            check_call(type(self), arguments, options)
 
     def __init__(self, pool=None):
         if pool is not None and not isinstance(pool, Pool):

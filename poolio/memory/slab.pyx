@@ -116,7 +116,8 @@ cdef class SlabStore:
     """Slabs and their free lists. `poolio.Pool` adds the allocations; this class is not made by itself."""
 
     def __cinit__(self, *arguments, **options):
-        check_call(type(self), arguments, options)
+        if arguments or options:
+            check_call(type(self), arguments, options)
         self.max_bytes_or_none = -1
         self.trimmed_at = poolio_seconds()
 

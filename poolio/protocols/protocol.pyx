@@ -38,7 +38,8 @@ cdef class ProtocolCore(Receiver):
         """The compiled half of Protocol."""
 
     def __cinit__(self, *arguments, **options):
-        check_call(type(self), arguments, options)
+        if arguments or options:
+            check_call(type(self), arguments, options)
 
     def get_buffer(self, sizehint):
         """Called by the transport; returns room for the next read, at least a quarter of a slab."""

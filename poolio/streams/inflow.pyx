@@ -24,7 +24,8 @@ cdef class Inflow:
     """The part of `poolio.StreamReader` that keeps what has arrived. It is never made alone."""
 
     def __cinit__(self, *arguments, **options):
-        check_call(type(self), arguments, options)
+        if arguments or options:
+            check_call(type(self), arguments, options)
         self.chain = Chain()
 
     def at_eof(self):
