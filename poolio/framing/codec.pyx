@@ -23,7 +23,8 @@ from collections import deque
 
 from libc.stdint cimport uint64_t
 
-from poolio.c.python cimport PY_SSIZE_T_MAX
+from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check
+from poolio.memory.calls cimport check_call
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool, default_pool
 
@@ -41,7 +42,8 @@ own_encoders = set()
 
 
 cdef class Codec:
-    """Base of all codecs, and of your own: override `decode(chain)`, and `encode(...)` if you also write.
+    "Codec(*, max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Base of all codecs, and of your own: override `decode(chain)`, and `encode(...)` if you also write.
 
     max_frame  the largest frame in bytes, without header and delimiter, inclusive; 1 MiB by default. A codec of your
                own must check it itself.
@@ -65,12 +67,11 @@ cdef class Codec:
     """
 
     def __cinit__(self, *arguments, **options):
+        check_call(type(self), arguments, options)
         self.max_frame = MAX_FRAME          # for a subclass whose __init__() does not call this one
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
-        if not 1 <= max_frame <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"max_frame must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {max_frame}")
-        self.max_frame = max_frame
+        self.max_frame = size_in("max_frame", max_frame, 1, PY_SSIZE_T_MAX // 4)
         self.discards = one_of("too_large", too_large, "raise", "discard")
 
     cpdef object decode(self, Chain chain):
@@ -235,6 +236,15 @@ cdef bint _takes_pool(encode) except -1:
     except ValueError:              # compiled without a signature
         return False
     return "pool" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+cdef Py_ssize_t size_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1:
+    """Return the value; TypeError if it is no integer, ValueError if it is not in least..most bytes."""
+    if not PyIndex_Check(value):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__!r}")
+    if not least <= value.__index__() <= most:
+        raise ValueError(f"{name} must be in {least}..{most} bytes, not {value}")
+    return value
 
 
 cdef int one_of(name, value, first, second) except -1:
