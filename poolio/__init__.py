@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
@@ -53,6 +54,7 @@ __all__ = [
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "LineAndBody",
     "Marked",
     "Pool",
     "PoolError",

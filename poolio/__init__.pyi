@@ -4,6 +4,7 @@ from typing import Final, SupportsIndex
 from _typeshed import ReadableBuffer
 
 from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
@@ -48,6 +49,7 @@ __all__ = [
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "LineAndBody",
     "Marked",
     "Pool",
     "PoolError",

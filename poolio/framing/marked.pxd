@@ -34,6 +34,7 @@ cdef class Marked(Codec):
     cdef bint takes_commands
     cdef bint splits
 
+    cdef tuple _simple(self, Chain chain)
     cdef int _resume(self, Chain chain, Scan *scan) except -1
     cdef int _save(self, Chain chain, Scan *scan, Cursor *cursor) except -1
     cdef bint _find_end(self, Chain chain, Scan *scan) except -1
@@ -44,5 +45,5 @@ cdef class Marked(Codec):
     cdef int _begin_array(self, Scan *scan, int64_t count) except -1
     cdef Py_ssize_t _odd_number_at(self, const char *data, Py_ssize_t there, Kind kind, int64_t *number) except -1
     cdef object _value(self, Chain chain, Cursor *cursor)
-    cdef list _array(self, Chain chain, Cursor *cursor, Py_ssize_t count)
+    cdef tuple _array(self, Chain chain, Cursor *cursor, Py_ssize_t count)
     cdef object _line(self, Chain chain, Cursor *cursor, Kind kind)

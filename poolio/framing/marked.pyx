@@ -9,9 +9,9 @@ any number of connections. The second pass makes the values, when all of them ar
 a small rest of an unfinished frame can move, and pins nothing.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memset
 
@@ -20,6 +20,7 @@ from poolio.framing.codec cimport Codec, ensure_chain, one_of
 from poolio.framing.cursor cimport WINDOW, Cursor, cursor_at, front, remember, step, string_at
 from poolio.framing.encoding cimport COPY_UP_TO, pool_or_default
 from poolio.framing.values cimport ARRAY, ERROR, INTEGER, NO_MARK, STRING, TEXT, Kind, written
+from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.chain cimport Chain
 from poolio.memory.digits cimport Digits, integer_of_frame
 from poolio.memory.pool cimport Pool
@@ -40,16 +41,17 @@ LARGEST = (1 << 63) - 1
 cdef enum:
     SIMPLE_DIGITS = 18          # a number of so many fits 63 bits
     MOST_DIGITS = 20            # that are allowed; any number of 64 bits has fewer
+    FEW = 32                    # strings of a command that is decoded in one pass: where they lie is kept on the stack
 
 
 cdef class Marked(Codec):
     """Values whose first byte says what they are, as in RESP, the protocol of Redis: Marked() for a client,
     Marked(frames="commands") for a server.
 
-    frames       with "values" a frame is any value; with "commands" it is a list of strings, and anything else is a
-                 FrameError; an empty list is skipped
+    frames       with "values" a frame is any value; with "commands" it is a tuple of strings, and anything else is a
+                 FrameError; an empty one is skipped
     inline       for a command that begins with no mark, as people type it: "refuse" makes it a FrameError, "split"
-                 makes it a list of its words
+                 makes it a tuple of its words
     bytes_up_to  strings of up to so many bytes are `bytes`, longer ones are Buffers; 4096 by default. A copy of this
                  size costs no more than a Buffer, keeps no slab from being used again, and can be the key of a dict
     marks        what each first byte stands for: "array", "string", "integer", "text" or "error"; RESP2 by default
@@ -58,7 +60,7 @@ cdef class Marked(Codec):
     max_frame    the most bytes of a frame that is decoded, with all its lines; 1 MiB by default. A string whose length
                  is beyond it raises FrameTooLarge before it has come
 
-    An array is a list, a string `bytes` or a Buffer, an integer an int of 64 bits, a text a str, an error a
+    An array is a tuple, a string `bytes` or a Buffer, an integer an int of 64 bits, a text a str, an error a
     poolio.ErrorReply, which is returned and not raised. A null, of either kind, is poolio.NIL: None is no frame.
     """
 
@@ -108,18 +110,57 @@ cdef class Marked(Codec):
         cdef Cursor cursor
         ensure_chain(chain)
         while chain.size > 0:
+            if chain.searched == 0:
+                frame = self._simple(chain)
+                if frame is not None:
+                    return frame
             self._resume(chain, &scan)
             if not self._find_end(chain, &scan):
                 return None
             cursor_at(&cursor, chain, 0)
             if self.splits and self.kinds[<unsigned char>chain.first.data[0]] != ARRAY:
-                frame = string_at(&cursor, chain, scan.at, scan.at).split()
+                frame = tuple(string_at(&cursor, chain, scan.at, scan.at).split())
             else:
                 frame = self._value(chain, &cursor)
             chain.drop(scan.at)
             if frame or not self.takes_commands:
                 return frame
         return None
+
+    cdef tuple _simple(self, Chain chain):
+        """Take out the frame if it is as most commands: a few strings, in one Buffer. None: it must be looked at."""
+        cdef Py_ssize_t starts[FEW]
+        cdef Py_ssize_t sizes[FEW]
+        cdef const char *data = chain.first.data
+        cdef Py_ssize_t there = min(chain.first.length, self.max_frame)
+        cdef Py_ssize_t at, width, index
+        cdef int64_t count = 0
+        cdef int64_t size = 0
+        cdef tuple frame
+        at = _number_at(data, there, &count)
+        if at == 0 or self.kinds[<unsigned char>data[0]] != ARRAY or not 1 <= count <= min(self.max_items, FEW):
+            return None
+        for index in range(count):
+            width = _number_at(data + at, there - at, &size)
+            if width == 0 or self.kinds[<unsigned char>data[at]] != STRING:
+                return None
+            at += width
+            if size > there - at - 2 or data[at + size] != c"\r" or data[at + size + 1] != c"\n":
+                return None
+            starts[index] = at
+            sizes[index] = size
+            at += size + 2
+        frame = PyTuple_New(count)
+        for index in range(count):
+            if sizes[index] <= self.bytes_up_to:
+                piece = PyBytes_FromStringAndSize(data + starts[index], sizes[index])
+            else:
+                piece = slice_of(<Buffer>chain.first.buf, data - (<Buffer>chain.first.buf).data + starts[index],
+                                 sizes[index])
+            Py_INCREF(piece)
+            PyTuple_SET_ITEM(frame, index, piece)
+        chain.drop(at)
+        return frame
 
     # --- the first pass: where does it end? -------------------------------------------------------------
 
@@ -298,13 +339,13 @@ cdef class Marked(Codec):
         step(cursor, number + 2)
         return piece
 
-    cdef list _array(self, Chain chain, Cursor *cursor, Py_ssize_t count):
-        cdef list values = PyList_New(count)
+    cdef tuple _array(self, Chain chain, Cursor *cursor, Py_ssize_t count):
+        cdef tuple values = PyTuple_New(count)
         cdef Py_ssize_t index
         for index in range(count):
             value = self._value(chain, cursor)
             Py_INCREF(value)
-            PyList_SET_ITEM(values, index, value)
+            PyTuple_SET_ITEM(values, index, value)
         return values
 
     cdef object _line(self, Chain chain, Cursor *cursor, Kind kind):
