@@ -17,7 +17,7 @@ COMMANDS: dict[bytes, Any] = {
     b"GET": lambda key: strings.get(key),
     b"MSET": lambda *pairs: strings.update(zip(pairs[::2], pairs[1::2], strict=True)) or "OK",
     b"MGET": lambda *keys: [strings.get(key) for key in keys],
-    b"INCR": lambda key: strings.update({key: b"%d" % (int(strings.get(key, 0)) + 1)}) or int(strings[key]),
+    b"INCR": lambda key: strings.update({key: b"%d" % (number := int(strings.get(key, 0)) + 1)}) or number,
     b"EXISTS": lambda *keys: sum(key in strings or key in lists for key in keys),
     b"DEL": lambda *keys: sum([strings.pop(key, None), lists.pop(key, None)] != [None, None] for key in keys),
     b"LPUSH": lambda key, *values: lists[key].extendleft(values) or len(lists[key]),
