@@ -14,13 +14,13 @@ lists: defaultdict[bytes, deque[bytes]] = defaultdict(deque)
 COMMANDS: dict[bytes, Any] = {
     b"PING": lambda text="PONG": text, b"ECHO": lambda text: text,
     b"SET": lambda key, value: strings.__setitem__(key, value) or "OK",
-    b"GET": lambda key: strings.get(key),
     b"MSET": lambda *pairs: strings.update(zip(pairs[::2], pairs[1::2], strict=True)) or "OK",
-    b"MGET": lambda *keys: [strings.get(key) for key in keys],
-    b"INCR": lambda key: strings.update({key: b"%d" % (number := int(strings.get(key, 0)) + 1)}) or number,
+    b"GET": lambda key: strings.get(key), b"MGET": lambda *keys: [strings.get(key) for key in keys],
+    b"INCR": lambda key: COMMANDS[b"INCRBY"](key, 1),
+    b"INCRBY": lambda key, by: strings.update({key: b"%d" % (number := int(strings.get(key, 0)) + int(by))}) or number,
     b"EXISTS": lambda *keys: sum(key in strings or key in lists for key in keys),
     b"DEL": lambda *keys: sum([strings.pop(key, None), lists.pop(key, None)] != [None, None] for key in keys),
-    b"LPUSH": lambda key, *values: lists[key].extendleft(values) or len(lists[key]),
+    b"LPUSH": lambda key, value, *more: lists[key].extendleft((value, *more)) or len(lists[key]),
     b"LPOP": lambda key: lists[key].popleft() if lists.get(key) else None,
     b"LRANGE": lambda key, first, last: list(lists.get(key, ()))[int(first):int(last) + 1 or None],
 }
