@@ -17,7 +17,8 @@ import poolio
 BODY = 20
 CODECS = {
     "length": poolio.LengthPrefixed, "varint": poolio.Varint, "lines": lambda: poolio.Delimited(b"\r\n"),
-    "fixed": lambda: poolio.FixedSize(BODY),
+    "fixed": lambda: poolio.FixedSize(BODY), "mqtt": lambda: poolio.Varint(offset=0, header="keep", width=4),
+    "marked": poolio.Marked,
 }
 every_loop = on("asyncio", *OURS)
 

@@ -51,6 +51,11 @@ def errors():
         "frame too large": fed(poolio.LengthPrefixed(1, max_frame=4), b"\x1c" + SECRET),
         "line too long": fed(poolio.Delimited(b"\n", max_frame=4), SECRET),
         "length below": fed(poolio.LengthPrefixed(1, counts="frame"), b"\0" + SECRET),
+        "no mark": fed(poolio.Marked(), SECRET),
+        "string without an end": fed(poolio.Marked(), b"$2\r\n" + SECRET),
+        "no count": fed(poolio.Marked(), b"*" + SECRET),
+        "no length": fed(poolio.LineAndBody(0), SECRET + b"\r\n"),
+        "body without an end": fed(poolio.LineAndBody(0), b"2\r\n" + SECRET),
         "varint": fed(poolio.Varint(), b"\xff" * 10 + SECRET),
         "released": released.tobytes,
         "exhausted": lambda: small.from_bytes(SECRET * 300),
@@ -97,7 +102,7 @@ async def test_reprs_and_reports_show_no_memory(make_pool):
 CODECS = [
     poolio.LengthPrefixed(1), poolio.LengthPrefixed(2), poolio.LengthPrefixed(4, byteorder="little"),
     poolio.LengthPrefixed(8, counts="frame"), poolio.LengthPrefixed(3, adjustment=-7), poolio.Varint(),
-    poolio.Delimited(b"\r\n"),
+    poolio.Delimited(b"\r\n"), poolio.Marked(),
 ]
 
 
