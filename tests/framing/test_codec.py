@@ -46,11 +46,13 @@ STREAMS = {
     "varint too long": (Variable(), b"\1a" + b"\x80" * 9 + b"\2" + b"\1b"),
     "mqtt": (Variable(max_frame=3, offset=1, header="keep", width=2), b"a\0b\1cd\x83\0abce\x80\x80"),
     "fixed": (Fixed(3), b"abcdefgh"),
-    "values": (Values(max_frame=40), b"*3\r\n$1\r\na\r\n*1\r\n+b\r\n:-5\r\n$-1\r\n-E\r\n*0\r\n$0\r\n\r\n*1\r\n+" + b"x" * 40),
+    "values": (Values(max_frame=40), b"*3\r\n$1\r\na\r\n*1\r\n+b\r\n:-5\r\n$-1\r\n-E\r\n*0\r\n$0\r\n\r\n"
+                                     b"*1\r\n+" + b"x" * 40),
     "commands": (Values("commands", "split", bytes_up_to=1),
                  b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\r\nPING a\n*0\r\n*1\r\n$1\r\nx\r\n*1\r\n:1\r\n"),
     "no number": (Values(), b":1\r\n:1x\r\n"),
-    "memcached": (Lines(MEMCACHED, max_line=20), b"set k 0 0 2\r\nab\r\nget  k\r\n\r\nset k 0 0 1 noreply\r\na\r\nget" + b"k" * 20),
+    "memcached": (Lines(MEMCACHED, max_line=20), b"set k 0 0 2\r\nab\r\nget  k\r\n\r\nset k 0 0 1 noreply\r\na\r\n"
+                                                    b"get" + b"k" * 20),
     "nats": (Lines(NATS, "any case"), b"Pub s 2\r\nab\r\nINFO { 1,  2 }\r\nPING\r\npub s\tr 1\r\na\r\nPUB\r\n"),
     "chunks": (Lines(0, separator=b";", base=16, zero="lines", bytes_up_to=1),
                b"A ; x=1\r\n0123456789\r\n0\r\n\r\n1\r\na\r\n0;x\r\nA: b\r\nC: d\r\n\r\n2\r\nabc"),

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit import grammars
-from kit.reference import shown
+from kit import drawn
 from kit.splits import quick
 
 import poolio
@@ -16,9 +15,9 @@ CHUNKS = {"separator": b";", "base": 16, "zero": "lines"}
 @quick
 @given(st.data())
 def test_frames_read_are_written_and_read_again(data):
-    rules = data.draw(grammars.lines)
+    rules = data.draw(drawn.lines)
     codec = rules.codec()
-    for frame in rules.parse(data.draw(grammars.streams_of_lines(rules))).frames:
+    for frame in rules.parse(data.draw(drawn.streams_of_lines(rules))).frames:
         written = codec.encode(*frame)
         assert rules.parse(bytes(written)).frames == [frame]
         assert b"".join(map(bytes, codec.gather(list(frame)))) == bytes(written)
@@ -71,7 +70,7 @@ def test_what_is_no_frame_raises(stream, message):
 
 
 @pytest.mark.parametrize("stream, size, limit", [
-    (b"set k 0 0 1048560\r\n", 1048581, 1 << 20), (b"x" * 8193, 8193, 8192), (b"x" * 8193 + b"\r\n", 8193, 8192),
+    (b"set k 0 0 1048560\r\n", 1048581, 1 << 20), (b"x" * 8194, 8193, 8192), (b"x" * 8193 + b"\r\n", 8193, 8192),
     (b"set k 0 0 99999999999999999999\r\n", 10**20 + 33, 1 << 20),
 ])
 def test_frame_beyond_a_limit_raises_before_it_comes(stream, size, limit):
@@ -89,18 +88,14 @@ def test_trailers_beyond_the_limit_raise():
 
 @pytest.mark.parametrize("size, frame, error", [
     (MEMCACHED, ((b"set", b"k"), b""), "2 fields lacks"), (MEMCACHED, ((b"a b",),), "1 fields would be read as 2"),
-    (MEMCACHED, ((b"a\r\nb",),), "end of a line"), (MEMCACHED, ((),), "0 fields"), (MEMCACHED, ((b"get",), b"x"), "any other"),
-    (MEMCACHED, ((b"set", b"k", 0, 0, 5), b"abc"), "announces 5 bytes.*has 3"), (0, ((5,),), "announces a body needs one"),
+    (MEMCACHED, ((b"a\r\nb",),), "end of a line"), (MEMCACHED, ((),), "0 fields"),
+    (MEMCACHED, ((b"get",), b"x"), "any other"), (0, ((5,),), "announces a body needs one"),
+    (MEMCACHED, ((b"set", b"k", 0, 0, 5), b"abc"), "announces 5 bytes.*has 3"),
     (0, ((b"x",), b""), "0x78"), (0, ((None, b""), b"x"), "2 fields would be read as 1"),
-    (0, ((None, b"x\r"), b""), "formed with the end|announces|end of a line"),
 ])
 def test_frame_that_would_be_read_as_another_is_refused(size, frame, error):
-    codec = poolio.LineAndBody(size)
-    if b"x\r" in frame[0]:
-        assert shown(codec.feed(codec.encode(*frame))[0]) == ((b"0", b"x\r"), b"")
-    else:
-        with pytest.raises(poolio.FrameError, match=error):
-            codec.encode(*frame)
+    with pytest.raises(poolio.FrameError, match=error):
+        poolio.LineAndBody(size).encode(*frame)
 
 
 @pytest.mark.parametrize("body", [b"a", b"\r\n", b"a\r\n\r\n", b"a\r\n\r\nb\r\n"])

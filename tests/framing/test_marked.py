@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit import grammars
+from kit import drawn, grammars
 from kit.memory import SMALL_SLAB
 from kit.reference import shown
 from kit.splits import quick
@@ -18,7 +18,7 @@ def decoded(stream, **options):
 
 
 @quick
-@given(st.lists(grammars.values, max_size=5))
+@given(st.lists(drawn.values, max_size=5))
 def test_values_written_are_what_resp2_says_and_are_read_again(values):
     codec = poolio.Marked(max_depth=32)
     frame = codec.encode(*values)
@@ -38,7 +38,8 @@ def test_each_kind_of_value_becomes_its_own_type():
 @pytest.mark.parametrize("limit", [0, 1, 10, 4096])
 def test_strings_above_the_limit_are_slices_and_others_bytes(make_pool, limit):
     read = make_pool().from_bytes(b"*4\r\n" + b"".join(b"$%d\r\n%b\r\n" % (n, b"x" * n) for n in (0, 1, 10, 5000)))
-    for frame in (poolio.Marked(bytes_up_to=limit).feed(read)[0], poolio.Marked(bytes_up_to=limit, max_items=4).feed(read)[0]):
+    for frames in ("values", "commands"):
+        frame, = poolio.Marked(frames=frames, bytes_up_to=limit).feed(read)
         assert [type(piece) for piece in frame] == [bytes if n <= limit else poolio.Buffer for n in (0, 1, 10, 5000)]
         assert all(piece.slab is read.slab for piece in frame if type(piece) is poolio.Buffer)
 
@@ -53,8 +54,10 @@ def test_large_strings_are_sent_as_they_are(pool):
 
 @pytest.mark.parametrize("value, error, message", [
     (1.5, TypeError, "not 'float'"), ({}, TypeError, "not 'dict'"), ("a\nb", ValueError, "end of a line"),
-    ("a\r", ValueError, "end of a line"), ("\udc80\n", ValueError, "end of a line"), (2**63, poolio.FrameError, "64 bits"),
-    ([[2.5]], TypeError, "not 'float'"), ("\ud800", UnicodeEncodeError, "surrogates"),
+    ("a\r", ValueError, "end of a line"), ("\udc80\n", ValueError, "end of a line"), (2**63, poolio.FrameError,
+    "64 bits"),
+    ([[2.5]], TypeError, "not 'float'"),
+    ("\ud800", UnicodeEncodeError, "surrogates"),
 ])
 def test_value_that_can_not_be_written_raises(value, error, message):
     with pytest.raises(error, match=message):
@@ -98,7 +101,8 @@ def test_text_of_an_error_stays_on_its_line():
 
 
 @pytest.mark.parametrize("stream", [
-    b":1\r\n", b"$1\r\na\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n", b"*1\r\n*1\r\n$1\r\na\r\n", b"PING\r\n", b"*1\r\n$+1\r\na\r\n",
+    b":1\r\n", b"$1\r\na\r\n", b"*1\r\n:1\r\n", b"*1\r\n$-1\r\n", b"*1\r\n*1\r\n$1\r\na\r\n", b"PING\r\n",
+    b"*1\r\n$+1\r\na\r\n",
     b"*-2\r\n", b"\r\n", b"*1\r\n$01x\r\n", b"*1\r\n$1\r\nab\r\n", b"*1 \r\n", b"* 1\r\n", b"*\r\n", b"*1_0\r\n",
     b"*1\rx", b"*184467440737095516160\r\n", b"*1\r\n$9223372036854775808\r\n",
 ])
@@ -123,11 +127,12 @@ def test_arrays_beyond_their_limits_raise():
     assert decoded(b"*1\r\n" * 32 + b"*0\r\n", max_depth=32)
     with pytest.raises(poolio.FrameError, match="deeper than 32"):
         poolio.Marked(max_depth=32).feed(b"*1\r\n" * 33)
-    with pytest.raises(poolio.FrameError, match="no sign|-1"):
+    with pytest.raises(poolio.FrameError, match=r"in -1\.\."):
         poolio.Marked().feed(b"$-2\r\n")
 
 
-@pytest.mark.parametrize("announced", [b"$1048566\r\n", b"*2\r\n$5\r\nhello\r\n$1048549\r\n", b"$9223372036854775807\r\n"])
+@pytest.mark.parametrize("announced", [b"$1048566\r\n", b"*2\r\n$5\r\nhello\r\n$1048550\r\n",
+b"$9223372036854775807\r\n"])
 def test_string_beyond_the_limit_raises_before_it_comes(announced):
     with pytest.raises(poolio.FrameTooLarge) as raised:
         poolio.Marked().feed(announced)
@@ -139,7 +144,7 @@ def test_announced_string_and_array_reserve_nothing(make_pool):
     codec = poolio.Marked(max_frame=1 << 40, max_items=1 << 30)
     assert codec.feed(pool.from_bytes(b"*1000000000\r\n$1000000000000\r\nabc")) == []
     figures = pool.statistics()
-    assert (figures.live_bytes, figures.reserved_bytes) == (34, SMALL_SLAB)
+    assert (figures.live_bytes, figures.reserved_bytes) == (32, SMALL_SLAB)
     assert codec.chain.wanted == 13 + 16 + 10**12 + 2
 
 

@@ -48,11 +48,13 @@ def varints_byte_by_byte(n):
 
 
 def array_byte_by_byte(n):
-    return feeding(poolio.Marked(max_frame=LARGE, max_items=LARGE), [b"*%d\r\n" % n, *[b":", b"1", b"\r", b"\n"] * (n // 4)])
+    codec = poolio.Marked(max_frame=LARGE, max_items=LARGE)
+    return feeding(codec, [b"*%d\r\n" % n, *[b":", b"1", b"\r", b"\n"] * (n // 4)])
 
 
 def arrays_in_arrays_byte_by_byte(n):
-    return feeding(poolio.Marked(max_frame=LARGE, max_depth=32), [*[b"*9\r\n"] * 30, *[b"*", b"0", b"\r", b"\n"] * (n // 4)])
+    codec = poolio.Marked(max_frame=LARGE, max_depth=32)
+    return feeding(codec, [*[b"*9\r\n"] * 30, *[b"*", b"0", b"\r", b"\n"] * (n // 4)])
 
 
 def text_in_an_array_byte_by_byte(n):
@@ -64,7 +66,8 @@ def empty_commands_in_one_read(n):
 
 
 def announced_body_byte_by_byte(n):
-    return feeding(poolio.LineAndBody({b"set": 1}, max_frame=LARGE), [b"set %d" % n + b" x" * 900 + b"\r\n", *[b"x"] * n])
+    codec = poolio.LineAndBody({b"set": 1}, max_frame=LARGE)
+    return feeding(codec, [b"set %d" % n + b" x" * 900 + b"\r\n", *[b"x"] * n])
 
 
 def trailers_byte_by_byte(n):
@@ -178,7 +181,8 @@ ALL = {
     attack.__name__.replace("_", " "): attack for attack in (
         long_line_byte_by_byte, line_of_beginnings_of_its_end, line_with_one_of_several_ends, lines_in_one_read,
         frames_in_one_read, array_byte_by_byte, arrays_in_arrays_byte_by_byte, text_in_an_array_byte_by_byte,
-        empty_commands_in_one_read, announced_body_byte_by_byte, trailers_byte_by_byte, large_frame_byte_by_byte, varints_byte_by_byte, discarded_frame_byte_by_byte,
+        empty_commands_in_one_read, announced_body_byte_by_byte, trailers_byte_by_byte,
+        large_frame_byte_by_byte, varints_byte_by_byte, discarded_frame_byte_by_byte,
         discarded_line_byte_by_byte, discarded_frames_in_one_read, chain_of_pieces_searched_each_time,
         count_and_split_of_a_pattern, readuntil_of_a_line_that_drips, cancelled_waiters, queue_of_small_pieces,
         sendmany_of_many,

@@ -102,7 +102,7 @@ async def test_reprs_and_reports_show_no_memory(make_pool):
 CODECS = [
     poolio.LengthPrefixed(1), poolio.LengthPrefixed(2), poolio.LengthPrefixed(4, byteorder="little"),
     poolio.LengthPrefixed(8, counts="frame"), poolio.LengthPrefixed(3, adjustment=-7), poolio.Varint(),
-    poolio.Delimited(b"\r\n"), poolio.Marked(),
+    poolio.Delimited(b"\r\n"),
 ]
 
 
@@ -120,6 +120,22 @@ def test_frames_written_over_soiled_memory_send_no_byte_of_it(codec, size):
     assert encoded == gathered
     assert codec.feed(encoded) == [body]
     assert len(encoded) - size <= 10
+    assert not any(encoded[start:start + 4] in SECRET for start in range(len(encoded) - 3))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("codec, frame_of, most", [
+    (poolio.Marked(), lambda body: [[body, 5, None, ValueError("x"), "ok"]], 50),
+    (poolio.LineAndBody(0), lambda body: [(None,), body], 10),
+], ids=["Marked", "LineAndBody"])
+def test_values_and_lines_written_over_soiled_memory_send_no_byte_of_it(codec, frame_of, most, size):
+    body = b"." * size
+    soil()
+    encoded = bytes(codec.encode(*frame_of(body)))
+    soil()
+    assert b"".join(map(bytes, codec.gather(frame_of(body)))) == encoded
+    assert body in encoded
+    assert len(encoded) - size <= most
     assert not any(encoded[start:start + 4] in SECRET for start in range(len(encoded) - 3))
 
 
