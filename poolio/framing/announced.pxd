@@ -18,6 +18,7 @@ cdef class LineAndBody(Codec):
     cdef bytes body_end
     cdef bytes blank                # the end of a line and an empty line; None: 0 announces a body as any other number
 
+    cdef bytes _verb(self, bytes verb)
     cdef tuple _fields_of(self, const char *text, Py_ssize_t length)
     cdef tuple _verb_and_text(self, tuple fields, bytes line)
     cdef object _index_of(self, tuple fields)

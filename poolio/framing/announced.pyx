@@ -93,7 +93,7 @@ cdef class LineAndBody(Codec):
     def __repr__(self):
         return f"<poolio.LineAndBody by {self.sizes or self.size}, max_frame {self.max_frame}>"
 
-    def _verb(self, bytes verb):
+    cdef bytes _verb(self, bytes verb):
         return verb.upper() if self.ignores_case else verb
 
     cpdef object decode(self, Chain chain):

@@ -1,6 +1,6 @@
 # Marked: values whose first byte says what they are. See marked.pyx.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from poolio.framing.codec cimport Codec
 from poolio.framing.cursor cimport Cursor
@@ -21,7 +21,7 @@ cdef struct Scan:
 
 cdef class Progress:
     # `searched_for` of a chain in which a frame has begun. It holds while the chain's `searched` is what is said here
-    cdef Codec codec
+    cdef uint64_t rules                 # of the codec that has looked; a reference to it would be a cycle
     cdef Scan scan
 
 
@@ -31,9 +31,11 @@ cdef class Marked(Codec):
     cdef readonly int max_depth
     cdef unsigned char kinds[256]       # by mark
     cdef char marks[KINDS]              # by kind: what is written; 0: none
+    cdef uint64_t rules                 # a serial number, which tells these rules from others
     cdef bint takes_commands
     cdef bint splits
 
+    cdef int _take_marks(self, dict marks) except -1
     cdef tuple _simple(self, Chain chain)
     cdef int _resume(self, Chain chain, Scan *scan) except -1
     cdef int _save(self, Chain chain, Scan *scan, Cursor *cursor) except -1

@@ -43,6 +43,8 @@ cdef enum:
     MOST_DIGITS = 20            # that are allowed; any number of 64 bits has fewer
     FEW = 32                    # strings of a command that is decoded in one pass: where they lie is kept on the stack
 
+cdef uint64_t rules_made = 0        # serial number of the last
+
 
 cdef class Marked(Codec):
     """Values whose first byte says what they are, as in RESP, the protocol of Redis: Marked() for a client,
@@ -90,7 +92,10 @@ cdef class Marked(Codec):
         self.max_depth = max_depth
         self._take_marks(dict(marks))
 
-    def _take_marks(self, dict marks):
+    cdef int _take_marks(self, dict marks) except -1:
+        global rules_made
+        rules_made += 1
+        self.rules = rules_made
         memset(self.kinds, NO_MARK, sizeof(self.kinds))
         memset(self.marks, 0, sizeof(self.marks))
         for mark, name in marks.items():
@@ -101,6 +106,7 @@ cdef class Marked(Codec):
             self.kinds[mark[0]] = NAMES.index(name)
             if self.marks[self.kinds[mark[0]]] == 0:
                 self.marks[self.kinds[mark[0]]] = mark[0]
+        return 0
 
     def __repr__(self):
         return f"<poolio.Marked {'commands' if self.takes_commands else 'values'}, max_frame {self.max_frame}>"
@@ -169,7 +175,7 @@ cdef class Marked(Codec):
         cdef Progress known
         if chain.searched > 0 and type(chain.searched_for) is Progress:
             known = <Progress>chain.searched_for
-            if known.codec is self and known.scan.at + known.scan.searched == chain.searched:
+            if known.rules == self.rules and known.scan.at + known.scan.searched == chain.searched:
                 scan[0] = known.scan
                 return 0
         scan.at = scan.searched = scan.items = 0
@@ -185,7 +191,7 @@ cdef class Marked(Codec):
         else:
             known = Progress.__new__(Progress)
             chain.searched_for = known
-        known.codec = self
+        known.rules = self.rules
         known.scan = scan[0]
         chain.searched = scan.at + scan.searched
         if scan.searched == 0:
@@ -264,8 +270,7 @@ cdef class Marked(Codec):
             step(&behind, width + size)
             data = front(&behind, chain, copy, &there)
         if data[0] != c"\r" or data[1] != c"\n":
-            raise FrameError(f"behind a string of {size} bytes stands 0x{<unsigned char>data[0]:02x} "
-                             f"0x{<unsigned char>data[1]:02x}, and not the end of a line")
+            raise FrameError(f"a string of {size} bytes does not end with CR and LF")
         return total
 
     cdef Py_ssize_t _pass_line(self, Chain chain, Scan *scan, bytes end, Py_ssize_t limit) except -1:

@@ -12,6 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy
 
+from poolio.c.python cimport PyLong_AsLongLong, PyLong_Check, PyUnicode_AsUTF8AndSize, PyUnicode_Check
 from poolio.framing.encoding cimport COPY_UP_TO
 from poolio.memory.allocation cimport ensure_alive
 from poolio.memory.buffer cimport Buffer, slice_of
@@ -22,12 +23,6 @@ from poolio.errors import FrameError
 cdef enum:
     MOST_DIGITS = 20            # of a number of 64 bits, with its sign
     DEEPEST = 32                # lists in lists that are written: as many as can be read
-
-cdef extern from "Python.h":
-    long long PyLong_AsLongLong(object value) except? -1
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-    bint PyUnicode_Check(object value)
-    bint PyLong_Check(object value)
 
 
 cdef class _Nil:

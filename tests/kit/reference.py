@@ -194,6 +194,12 @@ def shown(frame):
     return bytes(frame) if isinstance(frame, poolio.Buffer) else frame
 
 
+def buffers_in(frames):
+    """All Buffers in them, also in tuples."""
+    return [buf for frame in frames for buf in (buffers_in(frame) if isinstance(frame, tuple) else [frame])
+            if isinstance(buf, poolio.Buffer)]
+
+
 def feed_all(codec, reads, after=lambda frames: None):
     """Feed them all; return what came out. After an error nothing more may come, and that error comes each time."""
     parsed = Parsed()
