@@ -117,3 +117,24 @@ def test_malformed_connections_are_a_line_each_and_no_traceback(broker):
     said = log.read_text().splitlines()
     assert len(said) == 1000
     assert all(re.match(r"INFO:poolio:closing the connection of \('127.0.0.1', \d+\): ", line) for line in said)
+
+
+SUBSCRIBE = b"\x82\x06\0\1\0\1t\0"
+MESSAGE = b"\x30\x83\x80\x10\0\1t" + bytes(1 << 18)
+
+
+def test_subscriber_that_does_not_read_is_cut_off_and_the_others_get_all(broker):
+    port, _ = broker
+    with contextlib.ExitStack() as stack:
+        slow, quick, publisher = (stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                                  for _ in range(3))
+        unheard, heard = (stack.enter_context(each.makefile("rb")) for each in (slow, quick))
+        for subscriber, answers in (slow, unheard), (quick, heard):
+            subscriber.sendall(SUBSCRIBE)
+            assert answers.read(5) == b"\x90\x03\0\1\0"
+        for _ in range(150):        # 37 MiB, more than a socket holds and the broker keeps
+            publisher.sendall(MESSAGE)
+            assert heard.read(len(MESSAGE)) == MESSAGE
+        with pytest.raises(ConnectionResetError):
+            while slow.recv(1 << 20):
+                pass
