@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec, ensure_chain, one_of
+from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
 from poolio.framing.encoding cimport LARGEST_HEADER, frame_of, header_and_body, joined, pool_or_default, sum_of
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
@@ -23,7 +23,9 @@ cdef enum:
 
 
 cdef class LengthPrefixed(Codec):
-    """Frames with their length before them.
+    "LengthPrefixed(width=4, *, byteorder='big', offset=0, counts='body', adjustment=0, header='strip', " \
+        "max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Frames with their length before them.
 
     width       bytes of the length field: 1, 2, 3, 4 or 8
     byteorder   "big" or "little"
@@ -55,10 +57,10 @@ cdef class LengthPrefixed(Codec):
         super().__init__(max_frame=max_frame, too_large=too_large)
         if width not in (1, 2, 3, 4, 8):
             raise ValueError(f"width must be 1, 2, 3, 4 or 8 bytes, not {width!r}")
+        self.width = width
+        self.offset = size_in("offset", offset, 0, LARGEST_HEADER // 2)
         if not -(1 << 30) <= adjustment <= 1 << 30:
             raise ValueError(f"adjustment must be in -2**30..2**30 bytes, not {adjustment!r}")
-        self.width = width
-        self.offset = _offset_of(offset)
         self.adjustment = adjustment
         self.header_size = self.offset + self.width
         self.header_room = self.width if self.offset == 0 else 0
@@ -138,8 +140,9 @@ cdef class LengthPrefixed(Codec):
 
 
 cdef class Varint(Codec):
-    """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the high
-    bit set on all but the last byte (LEB128, as in Protocol Buffers' delimited messages and in MQTT).
+    "Varint(*, offset=0, header='strip', width=10, max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the
+    high bit set on all but the last byte (LEB128, as in Protocol Buffers' delimited messages and in MQTT).
 
     offset      bytes of the header before the length: 0 to 32
     header      with "strip" frames are bodies; with "keep" they begin with the header
@@ -161,11 +164,9 @@ cdef class Varint(Codec):
 
     def __init__(self, *, offset=0, header="strip", width=10, max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
-        self.offset = _offset_of(offset)
-        if not 1 <= width <= VARINT_BYTES:
-            raise ValueError(f"width must be in 1..{VARINT_BYTES} bytes, not {width!r}")
+        self.offset = size_in("offset", offset, 0, LARGEST_HEADER // 2)
+        self.width = size_in("width", width, 1, VARINT_BYTES)
         self.keeps = one_of("header", header, "strip", "keep")
-        self.width = width
         self.largest = min(self.max_frame, (1 << 7 * width) - 1)
         self.header_room = VARINT_BYTES if self.offset == 0 else 0
 
@@ -257,15 +258,14 @@ cdef class Varint(Codec):
 
 
 cdef class FixedSize(Codec):
-    """Frames of `size` bytes each, 1 or more, with nothing between them."""
+    "FixedSize(size)\n--\n\n" \
+        """Frames of `size` bytes each, 1 or more, with nothing between them."""
 
     cdef readonly Py_ssize_t size
 
     def __init__(self, size):
-        if not 1 <= size <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"size must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {size}")
+        self.size = size_in("size", size, 1, PY_SSIZE_T_MAX // 4)
         super().__init__(max_frame=size)
-        self.size = size
 
     def __repr__(self):
         return f"<poolio.FixedSize of {self.size} bytes>"
@@ -294,12 +294,6 @@ cdef class FixedSize(Codec):
 own_encoders.update((LengthPrefixed, Varint, FixedSize))
 for _kind in (LengthPrefixed, Varint, FixedSize):
     own_methods(_kind)
-
-
-cdef Py_ssize_t _offset_of(offset) except -1:
-    if not 0 <= offset <= LARGEST_HEADER // 2:
-        raise ValueError(f"offset must be in 0..{LARGEST_HEADER // 2} bytes, not {offset!r}")
-    return offset
 
 
 cdef inline uint64_t _number(const char *data, int width, bint is_little) noexcept:
