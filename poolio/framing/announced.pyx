@@ -12,7 +12,7 @@ from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.string cimport memcmp
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec, ensure_chain, one_of
+from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
 from poolio.framing.cursor cimport Cursor, cursor_at, step, string_at
 from poolio.framing.encoding cimport COPY_UP_TO, joined, pool_or_default, sum_of
 from poolio.memory.chain cimport NOT_YET, TOO_FAR, Chain
@@ -33,7 +33,9 @@ cdef object NOWHERE = object()      # what no verb stands for
 
 
 cdef class LineAndBody(Codec):
-    """Lines of fields, one of which may announce how many bytes follow the line, as in memcached's text protocol, in
+    "LineAndBody(size, *, verbs='exact', separator=None, base=10, line_end=b'\\r\\n', body_end=b'\\r\\n', " \
+        "zero='body', bytes_up_to=4096, max_line=8192, max_frame=1048576)\n--\n\n" \
+        """Lines of fields, one of which may announce how many bytes follow the line, as in memcached's text protocol, in
     NATS and in HTTP's chunks. A frame is a tuple `(fields, body)`: a tuple of `bytes`, and the body, or None.
 
     size         which field says the length of the body: an index, from the end if negative, for all lines; or a dict
@@ -68,10 +70,6 @@ cdef class LineAndBody(Codec):
         bytes_up_to=4096, max_line=MAX_LINE, max_frame=MAX_FRAME,
     ):
         super().__init__(max_frame=max_frame)
-        if not 0 <= bytes_up_to <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"bytes_up_to must be in 0..{PY_SSIZE_T_MAX // 4} bytes, not {bytes_up_to}")
-        if not 1 <= max_line <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"max_line must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {max_line}")
         self.ignores_case = one_of("verbs", verbs, "exact", "any case")
         self.line_end = _as_bytes("line_end", line_end)
         self.body_end = _as_bytes("body_end", body_end)
@@ -79,8 +77,8 @@ cdef class LineAndBody(Codec):
             raise ValueError("line_end must not be empty")
         self.separator = ANY_SPACE if separator is None else _separator(_as_bytes("separator", separator))
         self.blank = self.line_end * 2 if one_of("zero", zero, "body", "lines") else None
-        self.bytes_up_to = bytes_up_to
-        self.max_line = max_line
+        self.bytes_up_to = size_in("bytes_up_to", bytes_up_to, 0, PY_SSIZE_T_MAX // 4)
+        self.max_line = size_in("max_line", max_line, 1, PY_SSIZE_T_MAX // 4)
         take_digits(&self.digits, base, MOST_DIGITS)
         if isinstance(size, int):
             self.sizes = None

@@ -3,7 +3,7 @@
 Refuses to know connections (codec) and how bytes are laid into memory (encoding).
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
@@ -174,22 +174,19 @@ cdef class Varint(Codec):
         return f"<poolio.Varint, max_frame {self.max_frame}>"
 
     cpdef object decode(self, Chain chain):
-        cdef char header[LARGEST_HEADER]
         cdef const char *data
-        cdef Py_ssize_t there, width
-        cdef uint64_t size
+        cdef Py_ssize_t width
+        cdef uint64_t size = 0
         ensure_chain(chain)
         while chain.size > self.offset:
-            there = min(chain.size, self.offset + self.width)
             data = chain.first.data
-            if chain.first.length < there:
-                chain.read_into(header, there)
-                data = header
-            width = _varint_at(data + self.offset, there - self.offset, &size)
-            if width == 0:
-                if there == self.offset + self.width:
-                    raise FrameError(f"a length does not fit 64 bits, or does not end within {self.width} bytes")
-                break
+            width = 1
+            if chain.first.length > self.offset and <unsigned char>data[self.offset] < 128:
+                size = <unsigned char>data[self.offset]
+            else:
+                width = self._long_length(chain, &size)
+                if width == 0:
+                    break
             width += self.offset
             if size > <uint64_t>self.max_frame:
                 self._too_large(chain, size, <uint64_t>width)
@@ -203,6 +200,20 @@ cdef class Varint(Codec):
         chain.wanted = max(chain.size, self.offset) + 1
         return None
 
+    cdef Py_ssize_t _long_length(self, Chain chain, uint64_t *size) except -1:
+        """Return how many bytes the length takes; 0 if it does not end yet."""
+        cdef char header[LARGEST_HEADER]
+        cdef const char *data = chain.first.data
+        cdef Py_ssize_t there = min(chain.size, self.offset + self.width)
+        cdef Py_ssize_t width
+        if chain.first.length < there:
+            chain.read_into(header, there)
+            data = header
+        width = _varint_at(data + self.offset, there - self.offset, size)
+        if width == 0 and there == self.offset + self.width:
+            raise FrameError(f"a length does not fit 64 bits, or does not end within {self.width} bytes")
+        return width
+
     def encode(self, *pieces, before=b"", pool=None):
         """Return one Buffer: the header, and these bytes-like objects as the body.
 
@@ -211,7 +222,7 @@ cdef class Varint(Codec):
 
         FrameTooLarge beyond max_frame, and beyond what the length can say; PoolExhausted at the pool's limit.
         """
-        cdef bytes front = bytes(before)
+        cdef bytes front = before if PyBytes_CheckExact(before) else bytes(before)
         if PyBytes_GET_SIZE(front) != self.offset:
             raise ValueError(f"before must be {self.offset} bytes, the offset of the length, not {len(front)}")
         if self.offset == 0:

@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memset
 
 from poolio.c.python cimport PY_SSIZE_T_MAX, PyUnicode_DecodeUTF8
-from poolio.framing.codec cimport Codec, ensure_chain, one_of
+from poolio.framing.codec cimport Codec, count_in, ensure_chain, one_of, size_in
 from poolio.framing.cursor cimport WINDOW, Cursor, cursor_at, front, remember, step, string_at
 from poolio.framing.encoding cimport COPY_UP_TO, pool_or_default
 from poolio.framing.values cimport ARRAY, ERROR, INTEGER, NO_MARK, STRING, TEXT, Kind, written
@@ -47,7 +47,9 @@ cdef uint64_t rules_made = 0        # serial number of the last
 
 
 cdef class Marked(Codec):
-    """Values whose first byte says what they are, as in RESP, the protocol of Redis: Marked() for a client,
+    "Marked(*, frames='values', inline='refuse', bytes_up_to=4096, marks=None, max_items=65536, max_depth=8, " \
+        "max_frame=1048576)\n--\n\n" \
+        """Values whose first byte says what they are, as in RESP, the protocol of Redis: Marked() for a client,
     Marked(frames="commands") for a server.
 
     frames       with "values" a frame is any value; with "commands" it is a tuple of strings, and anything else is a
@@ -56,7 +58,8 @@ cdef class Marked(Codec):
                  makes it a tuple of its words
     bytes_up_to  strings of up to so many bytes are `bytes`, longer ones are Buffers; 4096 by default. A copy of this
                  size costs no more than a Buffer, keeps no slab from being used again, and can be the key of a dict
-    marks        what each first byte stands for: "array", "string", "integer", "text" or "error"; RESP2 by default
+    marks        what each first byte stands for: "array", "string", "integer", "text" or "error"; None means those of
+                 RESP2
     max_items    the most values in the arrays of a frame together; 65536 by default
     max_depth    how deep arrays may lie in each other, 1 to 32; 8 by default
     max_frame    the most bytes of a frame that is decoded, with all its lines; 1 MiB by default. A string whose length
@@ -73,24 +76,18 @@ cdef class Marked(Codec):
         self._take_marks(RESP2)
 
     def __init__(
-        self, *, frames="values", inline="refuse", bytes_up_to=4096, marks=RESP2, max_items=MAX_ITEMS,
+        self, *, frames="values", inline="refuse", bytes_up_to=4096, marks=None, max_items=MAX_ITEMS,
         max_depth=MAX_DEPTH, max_frame=MAX_FRAME,
     ):
         super().__init__(max_frame=max_frame)
-        if not 0 <= bytes_up_to <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"bytes_up_to must be in 0..{PY_SSIZE_T_MAX // 4} bytes, not {bytes_up_to}")
-        if not 1 <= max_items <= PY_SSIZE_T_MAX // 64:
-            raise ValueError(f"max_items must be in 1..{PY_SSIZE_T_MAX // 64}, not {max_items}")
-        if not 1 <= max_depth <= DEEPEST:
-            raise ValueError(f"max_depth must be in 1..{DEEPEST}, not {max_depth}")
         self.takes_commands = one_of("frames", frames, "values", "commands")
         self.splits = one_of("inline", inline, "refuse", "split")
         if self.splits and not self.takes_commands:
             raise ValueError("inline='split' makes commands, so it needs frames='commands'")
-        self.bytes_up_to = bytes_up_to
-        self.max_items = max_items
-        self.max_depth = max_depth
-        self._take_marks(dict(marks))
+        self.bytes_up_to = size_in("bytes_up_to", bytes_up_to, 0, PY_SSIZE_T_MAX // 4)
+        self.max_items = count_in("max_items", max_items, 1, PY_SSIZE_T_MAX // 64)
+        self.max_depth = count_in("max_depth", max_depth, 1, DEEPEST)
+        self._take_marks(RESP2 if marks is None else dict(marks))
 
     cdef int _take_marks(self, dict marks) except -1:
         global rules_made
