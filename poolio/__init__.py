@@ -8,7 +8,7 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
@@ -33,6 +33,7 @@ from poolio.streams.connection import StreamProtocol, StreamWriter
 from poolio.streams.reader import StreamReader
 from poolio.streams.relay import relay
 from poolio.wire.datagram import DatagramStatistics
+from poolio.wire.limits import ServerStatistics
 
 __version__ = "0.1.0"
 __all__ = [
@@ -49,10 +50,12 @@ __all__ = [
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "PeerTimeout",
     "Pool",
     "PoolError",
     "PoolExhausted",
     "Protocol",
+    "ServerStatistics",
     "Statistics",
     "StreamProtocol",
     "StreamReader",

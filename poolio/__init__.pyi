@@ -3,7 +3,7 @@ from typing import Final, SupportsIndex
 
 from _typeshed import ReadableBuffer
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
@@ -27,6 +27,7 @@ from poolio.streams.connection import StreamProtocol, StreamWriter
 from poolio.streams.reader import StreamReader
 from poolio.streams.relay import relay
 from poolio.wire.datagram import DatagramStatistics
+from poolio.wire.limits import ServerStatistics
 from poolio.workers.supervisor import serve
 
 __version__: Final[str]
@@ -44,10 +45,12 @@ __all__ = [
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "PeerTimeout",
     "Pool",
     "PoolError",
     "PoolExhausted",
     "Protocol",
+    "ServerStatistics",
     "Statistics",
     "StreamProtocol",
     "StreamReader",

@@ -1,6 +1,6 @@
 """Owns the exceptions that poolio raises. Knows nothing else; every floor may import it."""
 
-__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
+__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PeerTimeout", "PoolError", "PoolExhausted"]
 
 
 class PoolError(Exception):
@@ -31,3 +31,18 @@ class FrameTooLarge(FrameError):
 
     def __reduce__(self) -> tuple[type, tuple[int, int]]:
         return type(self), (self.size, self.limit)
+
+
+class PeerTimeout(PoolError, TimeoutError):
+    """A limit of its server has closed a connection: the peer was silent too long, or its first frame did not come.
+
+    `limit` is "idle_timeout" or "first_frame_timeout", `seconds` is its value.
+    """
+
+    def __init__(self, limit: str, seconds: float) -> None:
+        super().__init__(f"the peer has used up the {limit} of {seconds:g} seconds")
+        self.limit = limit
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type, tuple[str, float]]:
+        return type(self), (self.limit, self.seconds)

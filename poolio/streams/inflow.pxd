@@ -13,6 +13,7 @@ cdef class Inflow:
     cdef object upstream            # the transport that is paused; None: there is nothing to pause
     cdef bint is_paused
     cdef readonly bint is_at_end    # no more will come
+    cdef bint was_read              # a call has had what it asked for
     cdef object error               # what every call raises; None: nothing
     cdef readonly object refused    # the FrameError that frames() has raised for what the peer has sent; None: none
     # While a task waits. What arrives wakes it when the chain holds `wanted` bytes
