@@ -50,8 +50,8 @@ async def start_server(
     connected(reader, writer) is called for each connection. If it returns a coroutine, that becomes a task.
 
     The limits of poolio.create_server() are options too: max_connections, when_full, idle_timeout and
-    first_frame_timeout. A call that waits when a timeout ends its connection raises PeerTimeout, and so does every later
-    one; a handler that does not catch it ends with one line at INFO.
+    first_frame_timeout. A call that waits when a timeout ends its connection raises PeerTimeout, and so does every
+    later one; a handler that does not catch it ends with one line at INFO.
     """
     loop = asyncio.get_running_loop()  # asyncio has none in the child of a fork, where the server may go on
     server: Server = await _connector().create_server(

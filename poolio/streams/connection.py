@@ -185,7 +185,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     def _is_fault_of_peer(self, exc: BaseException) -> bool:
         """Is it what the reader or the writer has raised because of what the peer has sent, or of how it has ended?"""
         return (exc is self.reader.refused
-                or exc is self.reader.exception() and isinstance(exc, PeerTimeout)
+                or (exc is self.reader.exception() and isinstance(exc, PeerTimeout))
                 or (isinstance(exc, asyncio.IncompleteReadError) and self.reader.is_at_end)
                 or (isinstance(exc, ConnectionError) and self.is_lost))
 

@@ -11,7 +11,7 @@ A connection has no timer of its own, and a message costs one instruction for ea
 when bytes come or go. A Watch looks at all connections from time to time, clears the bit, and counts for each
 connection the looks in a row that found it cleared. LOOKS of them make the timeout. The bit was last set before the
 look that found it set, so a connection is never closed early, and at most one period late, which is
-`timeout / LOOKS`. If the loop itself is late, so are the looks, and what has come meanwhile is read between two of them.
+`timeout / LOOKS`. If the loop itself is late, so are the looks; what has come meanwhile is read between two of them.
 
 Silence that is not the peer's does not count: reading is paused, or the pool has no memory, and nothing waits to be
 sent. A connection whose queue waits for a peer that does not read is silent, also if it is being closed.
@@ -339,7 +339,7 @@ cdef object _checked_seconds(name, value):
 
 
 def heard_a_handshake(transport):
-    """Called when a TLS handshake has ended and nothing has come behind it: what was heard was not the application's."""
+    """Called when a TLS handshake has ended and nothing has come behind it: what was heard was not for the protocol."""
     if type(transport) is StreamTransport:
         (<StreamTransport>transport).state &= ~<unsigned int>HEARD
 

@@ -138,7 +138,7 @@ cdef class Listener(Source):
         return 0
 
     cdef int _hold(self) except -1:
-        """The server is full: let connections wait in the kernel's queue. Nothing is to be done before there are any."""
+        """The server is full: let connections wait in the kernel's queue. Do nothing before there are any."""
         poller = select.poll()
         poller.register(self.fd, select.POLLIN)
         if not poller.poll(0):

@@ -79,7 +79,7 @@ async def served(factory=Recorder, peers=1, **limits):
         await asyncio.wait_for(server.wait_closed(), 20)
 
 
-# --- arguments ----------------------------------------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, value, error, text", (
     ("max_connections", 0, ValueError, "1 to 2147483647, or None for no limit, not 0"),
@@ -120,7 +120,7 @@ async def test_wrong_limit_opens_no_server():
             await create(Recorder, "127.0.0.1", 0, max_connections=0)
 
 
-# --- how many -------------------------------------------------------------------------------------------------------
+# --- how many ---------------------------------------------------------------------------------------------------
 
 @on(*OURS)
 async def test_full_server_lets_others_wait_until_one_has_ended():
@@ -222,14 +222,14 @@ async def test_failing_factory_gives_its_place_back():
 
 @on(*OURS)
 async def test_server_without_limits_has_statistics():
-    async with served(peers=3) as (server, made, peers):
+    async with served(peers=3) as (server, _, peers):
         assert isinstance(server.statistics(), poolio.ServerStatistics)
         peers.pop().close()
         await eventually(lambda: server.statistics().connections == 2)
     assert server.statistics() == (0, 3, 0, 0, 0, 0)
 
 
-# --- silence ----------------------------------------------------------------------------------------------------------
+# --- silence ----------------------------------------------------------------------------------------------------
 
 @jumping
 async def test_idle_connection_ends_after_the_timeout_and_not_before():
@@ -345,7 +345,7 @@ async def test_connection_that_was_made_and_not_accepted_has_no_limit():
         await protocol.ended
 
 
-# --- the first frame ----------------------------------------------------------------------------------------------
+# --- the first frame --------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("factory", (Recorder, Framed, poolio.StreamProtocol))
 def test_first_frame_that_does_not_come_ends_the_connection(factory):
@@ -373,10 +373,9 @@ def stream_of(read):
             self.ended = asyncio.get_running_loop().create_future()
 
         async def handle(self, reader, writer):
-            with contextlib.closing(writer):
-                with contextlib.suppress(asyncio.IncompleteReadError):
-                    while not reader.at_eof():
-                        await read(reader)
+            with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError):
+                while not reader.at_eof():
+                    await read(reader)
 
         def connection_made(self, transport):
             super().connection_made(transport)
@@ -477,7 +476,7 @@ async def test_handler_that_does_not_catch_a_timeout_ends_with_one_line(caplog):
     assert line.message.endswith("the peer has used up the first_frame_timeout of 0.05 seconds")
 
 
-# --- every loop and wire ---------------------------------------------------------------------------------------------
+# --- every loop and wire ----------------------------------------------------------------------------------------
 
 @on(*OURS)
 async def test_tls_handshake_that_never_comes_uses_up_the_time_of_the_first_frame():
@@ -493,7 +492,7 @@ async def test_tls_handshake_that_never_comes_uses_up_the_time_of_the_first_fram
 async def test_tls_handshake_alone_is_no_first_frame(factory, says):
     async with served(factory, peers=0, first_frame_timeout=0.1, ssl=SERVER_TLS) as (server, made, _):
         address = server.sockets[0].getsockname()
-        reader, writer = await poolio.open_connection(*address, ssl=CLIENT_TLS, server_hostname="localhost")
+        _, writer = await poolio.open_connection(*address, ssl=CLIENT_TLS, server_hostname="localhost")
         writer.write(says)
         if says:
             await eventually(lambda: made[0].received)
@@ -562,7 +561,7 @@ async def test_create_server_of_the_loop_without_limits_is_asyncios():
     await server.wait_closed()
 
 
-# --- forks --------------------------------------------------------------------------------------------------------------
+# --- forks ------------------------------------------------------------------------------------------------------
 
 FULL = """
     import asyncio, os, socket, sys
@@ -599,5 +598,6 @@ FULL = """
 
 @pytest.mark.parametrize("kind", ("poolio", "asyncio"))
 def test_child_of_a_fork_has_room_where_its_parent_is_full(kind):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(FULL), kind], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", textwrap.dedent(FULL), kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
