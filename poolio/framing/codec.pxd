@@ -22,7 +22,9 @@ cdef class Codec:
     cdef Encoder encoder
     # whose it is, see codec_for()
     cdef Py_ssize_t connections         # how many have been given this object
-    cdef dict attributes                # those of a Python subclass, as the first connection was given it; None before
+    cdef bint has_attributes            # a Python subclass, which could keep state in them
+    cdef tuple slots                    # their names, of those that are not in a __dict__
+    cdef dict attributes                # as they were when the first connection was given it; None before
     cdef Py_ssize_t header_room         # bytes that are enough for the header of a frame of any size; 0: it has none
 
     cpdef object decode(self, Chain chain)
@@ -57,7 +59,7 @@ cdef inline int ensure_chain(Chain chain) except -1:
 
 cdef inline int ensure_not_shared(Codec codec) except -1:
     """Called before a connection decodes: RuntimeError if what it would find is another connection's state."""
-    return codec.ensure_stateless() if codec.connections > 1 else 0
+    return codec.ensure_stateless() if codec.has_attributes and codec.connections > 1 else 0
 
 
 cdef int raise_stuck(Codec codec) except -1
@@ -68,4 +70,5 @@ cdef bint is_stateless(object codec)
 # Append all whole frames of the chain to the list. If that raises, the frames before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
 # Return 0 or 1: which of the two the argument of this name is; ValueError if it is neither
+cdef Py_ssize_t size_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1
 cdef int one_of(name, value, first, second) except -1

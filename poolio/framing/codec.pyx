@@ -23,7 +23,8 @@ from collections import deque
 
 from libc.stdint cimport uint64_t
 
-from poolio.c.python cimport PY_SSIZE_T_MAX
+from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check
+from poolio.memory.calls cimport check_call
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool, default_pool
 
@@ -36,12 +37,15 @@ MAX_FRAME = 1 << 20
 cdef tuple VALUES = (int, float, str, bytes, tuple, frozenset)
 cdef tuple CONTAINERS = (list, dict, set, bytearray, deque)
 
+cdef object _missing = object()
+
 # Classes whose encode() makes the same frame as their build().
 own_encoders = set()
 
 
 cdef class Codec:
-    """Base of all codecs, and of your own: override `decode(chain)`, and `encode(...)` if you also write.
+    "Codec(*, max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Base of all codecs, and of your own: override `decode(chain)`, and `encode(...)` if you also write.
 
     max_frame  the largest frame in bytes, without header and delimiter, inclusive; 1 MiB by default. A codec of your
                own must check it itself.
@@ -65,12 +69,11 @@ cdef class Codec:
     """
 
     def __cinit__(self, *arguments, **options):
+        check_call(type(self), arguments, options)
         self.max_frame = MAX_FRAME          # for a subclass whose __init__() does not call this one
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
-        if not 1 <= max_frame <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"max_frame must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {max_frame}")
-        self.max_frame = max_frame
+        self.max_frame = size_in("max_frame", max_frame, 1, PY_SSIZE_T_MAX // 4)
         self.discards = one_of("too_large", too_large, "raise", "discard")
 
     cpdef object decode(self, Chain chain):
@@ -115,11 +118,11 @@ cdef class Codec:
     cdef int ensure_stateless(self) except -1:
         """RuntimeError if an attribute has changed since the first of several connections was given this codec."""
         cdef dict now = _attributes_of(self)
-        for name in {**self.attributes, **now}:
-            if name not in now or name not in self.attributes or not _is_same(now[name], self.attributes[name]):
-                raise RuntimeError(
-                    f"this {type(self).__name__} keeps state ({name!r} has changed), and {self.connections} "
-                    "connections were given it. Give the class, or a function that makes one: then each has its own")
+        for name, value in now.items():
+            if not _is_same(value, self.attributes.get(name, _missing)):
+                _refuse_state(self, name)
+        if len(now) != len(self.attributes):
+            _refuse_state(self, next(name for name in self.attributes if name not in now))
         return 0
 
     cdef int _find_encoder(self) except -1:
@@ -187,26 +190,35 @@ cdef bint is_stateless(object codec):
 
 cdef int _give_to_connection(Codec codec) except -1:
     codec.connections += 1
-    if codec.attributes is None:
-        codec.attributes = _attributes_of(codec)
-    else:
+    if codec.attributes is not None:
         codec.ensure_stateless()
+    elif type(codec) in own_encoders:
+        codec.attributes = {}
+    else:
+        codec.slots = tuple(copyreg._slotnames(type(codec)))
+        codec.has_attributes = bool(codec.slots) or hasattr(codec, "__dict__")
+        codec.attributes = {name: value.copy() if type(value) in CONTAINERS else value
+                            for name, value in _attributes_of(codec).items()}
     return 0
 
 
 cdef dict _attributes_of(Codec codec):
-    """Return the attributes that a Python subclass has given this object, with copies of its containers.
+    """Return the attributes that a Python subclass has given this object; they are not to be changed.
 
     Compiled subclasses have none that can be seen from here.
     """
-    cdef dict found = dict(getattr(codec, "__dict__", ()))
-    for name in copyreg._slotnames(type(codec)):
-        if hasattr(codec, name):
-            found[name] = getattr(codec, name)
-    for name, value in found.items():
-        if type(value) in CONTAINERS:
-            found[name] = value.copy()
+    cdef dict found
+    if not codec.has_attributes:
+        return {}
+    found = getattr(codec, "__dict__", None) or {}
+    if codec.slots:
+        found = {**found, **{name: getattr(codec, name) for name in codec.slots if hasattr(codec, name)}}
     return found
+
+
+cdef int _refuse_state(Codec codec, name) except -1:
+    raise RuntimeError(f"this {type(codec).__name__} keeps state ({name!r} has changed), and {codec.connections} "
+                       "connections were given it. Give the class, or a function that makes one: then each has its own")
 
 
 cdef bint _is_same(now, before) except -1:
@@ -235,6 +247,15 @@ cdef bint _takes_pool(encode) except -1:
     except ValueError:              # compiled without a signature
         return False
     return "pool" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+cdef Py_ssize_t size_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1:
+    """Return the value; TypeError if it is no integer, ValueError if it is not in least..most bytes."""
+    if not PyIndex_Check(value):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__!r}")
+    if not least <= value.__index__() <= most:
+        raise ValueError(f"{name} must be in {least}..{most} bytes, not {value}")
+    return value
 
 
 cdef int one_of(name, value, first, second) except -1:

@@ -24,7 +24,8 @@ cdef enum:
 
 
 cdef class Delimited(Codec):
-    """Frames that end with a delimiter, such as lines.
+    "Delimited(delimiter, *, ends='strip', last='refuse', max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Frames that end with a delimiter, such as lines.
 
     delimiter   the bytes, or a sequence of several. The one that ends first ends the frame; of those that end together
                 it is the longest, so both b"\\r\\n" and b"\\n" can be given. The first of the sequence is written

@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
-from poolio.framing.codec cimport Codec, ensure_chain, one_of
+from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
 from poolio.framing.encoding cimport LARGEST_HEADER, frame_of, header_and_body, joined, pool_or_default, sum_of
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
@@ -23,7 +23,9 @@ cdef enum:
 
 
 cdef class LengthPrefixed(Codec):
-    """Frames with their length before them.
+    "LengthPrefixed(width=4, *, byteorder='big', offset=0, counts='body', adjustment=0, header='strip', " \
+        "max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Frames with their length before them.
 
     width       bytes of the length field: 1, 2, 3, 4 or 8
     byteorder   "big" or "little"
@@ -55,12 +57,10 @@ cdef class LengthPrefixed(Codec):
         super().__init__(max_frame=max_frame, too_large=too_large)
         if width not in (1, 2, 3, 4, 8):
             raise ValueError(f"width must be 1, 2, 3, 4 or 8 bytes, not {width!r}")
-        if not 0 <= offset <= LARGEST_HEADER // 2:
-            raise ValueError(f"offset must be in 0..{LARGEST_HEADER // 2} bytes, not {offset!r}")
+        self.width = width
+        self.offset = size_in("offset", offset, 0, LARGEST_HEADER // 2)
         if not -(1 << 30) <= adjustment <= 1 << 30:
             raise ValueError(f"adjustment must be in -2**30..2**30 bytes, not {adjustment!r}")
-        self.width = width
-        self.offset = offset
         self.adjustment = adjustment
         self.header_size = self.offset + self.width
         self.header_room = self.width if self.offset == 0 else 0
@@ -140,8 +140,9 @@ cdef class LengthPrefixed(Codec):
 
 
 cdef class Varint(Codec):
-    """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the high
-    bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
+    "Varint(*, max_frame=1048576, too_large='raise')\n--\n\n" \
+        """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the
+    high bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
 
     max_frame, too_large   as in Codec; max_frame is for the body
 
@@ -208,15 +209,14 @@ cdef class Varint(Codec):
 
 
 cdef class FixedSize(Codec):
-    """Frames of `size` bytes each, 1 or more, with nothing between them."""
+    "FixedSize(size)\n--\n\n" \
+        """Frames of `size` bytes each, 1 or more, with nothing between them."""
 
     cdef readonly Py_ssize_t size
 
     def __init__(self, size):
-        if not 1 <= size <= PY_SSIZE_T_MAX // 4:
-            raise ValueError(f"size must be in 1..{PY_SSIZE_T_MAX // 4} bytes, not {size}")
+        self.size = size_in("size", size, 1, PY_SSIZE_T_MAX // 4)
         super().__init__(max_frame=size)
-        self.size = size
 
     def __repr__(self):
         return f"<poolio.FixedSize of {self.size} bytes>"

@@ -68,7 +68,7 @@ cdef class Buffer(Numbers):
     it wrote.
     """
 
-    def __init__(self):
+    def __init__(self, *arguments, **options):
         raise TypeError("a Buffer is made by a pool: poolio.alloc(size), poolio.from_bytes(data), ...")
 
     def __len__(self):

@@ -25,6 +25,7 @@ from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check, PyNumber_AsSsize_t, 
 from poolio.c.search cimport poolio_find
 from poolio.memory.allocation cimport Allocation, ensure_alive, store_of
 from poolio.memory.buffer cimport Buffer, new_own_buffer, slice_of
+from poolio.memory.calls cimport check_call
 from poolio.memory.compact cimport block_size, move_bytes, pins_too_much
 from poolio.memory.digits cimport MOST_DIGITS, Digits, integer_of_frame, take_digits
 from poolio.memory.pool cimport Pool, default_pool
@@ -63,7 +64,8 @@ cdef void _end_link(Link *link) noexcept:
 @cython.final
 @cython.no_gc
 cdef class Chain:
-    """Buffers in order, as one byte sequence: append at the end, cut from the front.
+    "Chain(pool=None)\n--\n\n" \
+        """Buffers in order, as one byte sequence: append at the end, cut from the front.
 
     pool  what is appended and is no Buffer is copied into this pool; None means the default pool
 
@@ -80,6 +82,10 @@ cdef class Chain:
     `wanted` is for decoders: while there are fewer bytes than this, another try is in vain. What takes bytes out sets
     it to 0.
     """
+
+    def __cinit__(self, *arguments, **options):
+        if arguments or options:
+            check_call(type(self), arguments, options)
 
     def __init__(self, pool=None):
         if pool is not None and not isinstance(pool, Pool):

@@ -67,7 +67,8 @@ def _zeroing_mode(name):
 
 
 cdef class Pool(SlabStore):
-    """A pool of reused memory.
+    "Pool(slab_size=262144, zeroing='never', max_bytes=None)\n--\n\n" \
+        """A pool of reused memory.
 
     slab_size  bytes in a slab, 4096 to 2**30 and a multiple of 64; small allocations share one
     zeroing    "never": `alloc_unsafe` shows what was there before; `alloc` is zeroed.

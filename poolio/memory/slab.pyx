@@ -32,6 +32,7 @@ from poolio.c.faults cimport (
 from poolio.c.guard cimport ensure, poison, unpoison
 from poolio.c.memory cimport POOLIO_VARIANT, poolio_seconds, poolio_unmap, poolio_wipe
 from poolio.c.python cimport PyTraceMalloc_Track, PyTraceMalloc_Untrack
+from poolio.memory.calls cimport check_call
 
 from poolio.errors import PoolExhausted
 
@@ -114,7 +115,9 @@ cdef object slab_identity(Slab *slab):
 cdef class SlabStore:
     """Slabs and their free lists. `poolio.Pool` adds the allocations; this class is not made by itself."""
 
-    def __cinit__(self, *args, **kwargs):
+    def __cinit__(self, *arguments, **options):
+        if arguments or options:
+            check_call(type(self), arguments, options)
         self.max_bytes_or_none = -1
         self.trimmed_at = poolio_seconds()
 

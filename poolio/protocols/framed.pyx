@@ -33,7 +33,8 @@ from poolio.wire.receiver import hand_over, log_fault_of_peer
 
 
 cdef class FramedCore(ProtocolCore):
-    """The compiled half of FramedProtocol."""
+    "FramedCore(codec=None)\n--\n\n" \
+        """The compiled half of FramedProtocol."""
 
     cdef Codec rules            # None: not chosen yet
     cdef readonly Chain chain

@@ -21,6 +21,7 @@ from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 from poolio.c.objects cimport poolio_is_method, poolio_method_of
 from poolio.memory.allocation cimport count_copied, try_freeze
 from poolio.memory.buffer cimport Buffer, slice_of
+from poolio.memory.calls cimport check_call
 from poolio.memory.pool cimport Pool
 from poolio.wire.readslab cimport Reservation, read_slab_for
 from poolio.wire.receiver cimport Receiver
@@ -33,7 +34,12 @@ cdef Py_ssize_t COPY_UP_TO = 4096
 
 
 cdef class ProtocolCore(Receiver):
-    """The compiled half of Protocol."""
+    "ProtocolCore()\n--\n\n" \
+        """The compiled half of Protocol."""
+
+    def __cinit__(self, *arguments, **options):
+        if arguments or options:
+            check_call(type(self), arguments, options)
 
     def get_buffer(self, sizehint):
         """Called by the transport; returns room for the next read, at least a quarter of a slab."""

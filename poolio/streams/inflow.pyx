@@ -15,6 +15,7 @@ import asyncio
 from cpython.object cimport PyObject
 
 from poolio.memory.buffer cimport Buffer
+from poolio.memory.calls cimport check_call
 from poolio.memory.chain cimport Chain
 from poolio.streams.waiter cimport Awaitable, call_now, take_callback
 
@@ -23,6 +24,8 @@ cdef class Inflow:
     """The part of `poolio.StreamReader` that keeps what has arrived. It is never made alone."""
 
     def __cinit__(self, *arguments, **options):
+        if arguments or options:
+            check_call(type(self), arguments, options)
         self.chain = Chain()
 
     def at_eof(self):

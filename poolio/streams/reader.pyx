@@ -16,7 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport _Py_REFCNT
 
-from poolio.c.python cimport PY_SSIZE_T_MAX
+from poolio.c.python cimport PY_SSIZE_T_MAX, PyIndex_Check
 from poolio.framing.codec cimport Codec, codec_for, is_stateless
 from poolio.framing.delimited cimport Delimited
 from poolio.memory.buffer cimport Buffer
@@ -32,9 +32,18 @@ DEFAULT_LIMIT = 65536               # asyncio's
 cdef Delimited _line_ends = Delimited(b"\n")
 
 
+cdef object _checked(limit):
+    if not PyIndex_Check(limit):
+        raise TypeError(f"limit must be an integer, not {type(limit).__name__!r}")
+    if limit <= 0:
+        raise ValueError(f"limit must be at least 1 byte, not {limit}")
+    return limit
+
+
 @cython.final
 cdef class StreamReader(Inflow):
-    """Reads from a stream, as asyncio.StreamReader does; it returns Buffers over what was received.
+    "StreamReader(limit=65536, loop=None, *, pool=None)\n--\n\n" \
+        """Reads from a stream, as asyncio.StreamReader does; it returns Buffers over what was received.
 
     limit  the most bytes of a line, or of what readuntil() returns; the transport is paused while more than twice as
            many are unread. 65536 by default
@@ -47,9 +56,7 @@ cdef class StreamReader(Inflow):
     """
 
     def __init__(self, limit=DEFAULT_LIMIT, loop=None, *, pool=None):
-        if limit <= 0:
-            raise ValueError(f"limit must be at least 1 byte, not {limit}")
-        self.limit = limit
+        self.limit = _checked(limit)
         self.given_loop = loop
         self.chain.__init__(pool)
 
@@ -137,11 +144,7 @@ cdef class StreamReader(Inflow):
     # --- arguments --------------------------------------------------------------------------------------
 
     def _limit_of(self, limit):
-        if limit is None:
-            return self.limit
-        if limit <= 0:
-            raise ValueError(f"limit must be at least 1 byte, not {limit}")
-        return limit
+        return self.limit if limit is None else _checked(limit)
 
     cdef Codec _codec_for(self, given):
         """Return the codec that the same thing has made here before, or was; or a new one."""

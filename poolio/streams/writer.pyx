@@ -10,6 +10,7 @@ queue is above high water.
 cimport cython
 
 from poolio.framing.codec cimport Codec
+from poolio.memory.calls cimport check_call
 from poolio.streams.waiter cimport ready
 from poolio.wire.endpoint cimport CLOSING
 from poolio.wire.stream cimport StreamTransport
@@ -21,7 +22,11 @@ cdef object _nothing = ready(None)
 
 @cython.nonecheck(True)
 cdef class WriterCore:
-    """The compiled half of StreamWriter."""
+    "WriterCore(transport, protocol, reader)\n--\n\n" \
+        """The compiled half of StreamWriter."""
+
+    def __cinit__(self, *arguments, **options):
+        check_call(type(self), arguments, options)
 
     def __init__(self, transport, protocol, reader):
         self.protocol = protocol
