@@ -4,14 +4,14 @@ from poolio.wire.reactor cimport Reactor
 from poolio.wire.stream cimport StreamTransport
 
 cdef class Watch:
-    cdef Limits limits
+    cdef object limits             # weakly: its transports keep the Limits alive
     cdef double seconds
     cdef double period             # seconds between two looks
     cdef object timer              # of the next look; None: there is no connection to look at
     cdef Py_ssize_t closed         # connections that it has closed
 
-    cdef int start(self) except -1
-    cdef list _overdue(self)
+    cdef int start(self, Limits limits) except -1
+    cdef list _overdue(self, Limits limits)
     cdef bint is_overdue(self, StreamTransport transport) except -1
 
 
@@ -24,7 +24,7 @@ cdef class Limits:
     cdef object first_frame_timeout
     # once it serves
     cdef Reactor reactor
-    cdef object server
+    cdef object server             # weakly: the server has its Limits
     cdef Py_ssize_t most           # connections
     cdef readonly bint refuses
     cdef list watches
@@ -39,7 +39,7 @@ cdef class Limits:
     cdef Py_ssize_t filled
 
     cdef int enter(self, Reactor reactor, object server) except -1
-    cdef int leave(self) except -1
+    cdef int leave(self, callback) except -1
     cdef bint is_full(self) noexcept
     cdef int note_full(self) except -1
     cdef int refuse(self, int fd) except -1

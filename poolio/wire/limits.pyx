@@ -23,7 +23,7 @@ parent's: they do not count there, and nothing looks at them.
 import logging
 import os
 from typing import NamedTuple
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 cimport cython
 from cpython.object cimport PyObject
@@ -85,35 +85,36 @@ cdef class Watch:
     def __init__(self):
         raise TypeError("a Watch is made by Limits")
 
-    cdef int start(self) except -1:
+    cdef int start(self, Limits limits) except -1:
         if self.timer is None:
-            self.timer = self.limits.reactor.loop.call_later(self.period, self._look)
+            self.timer = limits.reactor.loop.call_later(self.period, self._look)
         return 0
 
     def _look(self):
         cdef StreamTransport transport
+        cdef Limits limits = self.limits()
         self.timer = None
-        if self.limits.connections == 0:
+        if limits is None or limits.connections == 0:
             return
         try:
-            for transport in self._overdue():
+            for transport in self._overdue(limits):
                 if not transport.state & LOST:
                     transport._force_close(PeerTimeout(self._name(), self.seconds))
                     self.closed += 1
         finally:                    # whatever that raises, the others are looked at the next time
-            self.start()
+            self.start(limits)
 
-    cdef list _overdue(self):
+    cdef list _overdue(self, Limits limits):
         """The connections whose time is over. Nothing is called meanwhile that could change the list of claimants."""
         cdef list overdue = []
         cdef Claimant one
         cdef StreamTransport transport
-        cdef PyObject *listed = self.limits.reactor.first_claimant
+        cdef PyObject *listed = limits.reactor.first_claimant
         while listed != NULL:
             one = <Claimant>listed      # keeps it alive until its successor is known
             if type(one) is StreamTransport:
                 transport = <StreamTransport>one
-                if transport.server is self.limits and transport.state & (HAS_BEGUN | LOST) == HAS_BEGUN:
+                if transport.server is limits and transport.state & (HAS_BEGUN | LOST) == HAS_BEGUN:
                     if self.is_overdue(transport):
                         overdue.append(transport)
             listed = one.next_claimant
@@ -212,7 +213,7 @@ cdef class Limits:
         """Another socket of the server begins to accept."""
         if self.watches is None:
             self.reactor = reactor
-            self.server = server
+            self.server = ref(server)
             self.most = PY_SSIZE_T_MAX if self.max_connections is None else self.max_connections
             self.refuses = self.when_full == "refuse"
             self.watches = [_new_watch(IdleWatch, self, self.idle_timeout),
@@ -221,9 +222,11 @@ cdef class Limits:
         self.listeners += 1
         return 0
 
-    cdef int leave(self) except -1:
-        """One of its sockets accepts no more."""
+    cdef int leave(self, callback) except -1:
+        """One of its sockets accepts no more. `callback` is what it may have given to wait()."""
         self.listeners -= 1
+        if callback in self.waiting:
+            self.waiting.remove(callback)
         return self._end_timers()
 
     cdef bint is_full(self) noexcept:
@@ -235,7 +238,7 @@ cdef class Limits:
         self.filled += 1
         if now - self.told_at >= LOG_SECONDS:
             self.told_at = now
-            logger.warning("%r has %d connections, the most that it may have: others %s", self.server,
+            logger.warning("%r has %d connections, the most that it may have: others %s", self.server(),
                            self.connections, "are refused" if self.refuses else "wait")
         return 0
 
@@ -263,19 +266,21 @@ cdef class Limits:
     # --- what transports call ---------------------------------------------------------------------------
 
     def _attach(self, StreamTransport transport not None):
-        enter_server(transport, self.server)
+        enter_server(transport, self.server())
         transport.state |= ACTIVE
         self.connections += 1
         self.accepted += 1
         for watch in self.watches:
             if watch is not None:
-                (<Watch>watch).start()
+                (<Watch>watch).start(self)
 
     def _detach(self, StreamTransport transport not None):
         self.connections -= 1
         self.has_refused = False
+        server = self.server()
         try:
-            leave_server(transport, self.server)
+            if server is not None:
+                leave_server(transport, server)
         finally:
             self._call_waiting()
             self._end_timers()
@@ -297,7 +302,7 @@ cdef class Limits:
         while listed != NULL:
             one = <Claimant>listed
             if type(one) is StreamTransport and (<StreamTransport>one).server is self:
-                (<StreamTransport>one).server = self.server
+                (<StreamTransport>one).server = self.server()
             listed = one.next_claimant
         self.connections = 0
         self._call_waiting()
@@ -311,7 +316,7 @@ cdef Watch _new_watch(kind, Limits limits, seconds):
     cdef Watch watch = None
     if seconds is not None:
         watch = IdleWatch.__new__(IdleWatch) if kind is IdleWatch else FirstFrameWatch.__new__(FirstFrameWatch)
-        watch.limits = limits
+        watch.limits = ref(limits)
         watch.seconds = seconds
         watch.period = ceil(watch.seconds / LOOKS * 1000) / 1000    # whole milliseconds, as uvloop rounds down to them
     return watch

@@ -80,7 +80,7 @@ cdef class Listener(Source):
         self.reactor.set_interest(self, 0)
         self.fd = -1
         if self.limits is not None:
-            self.limits.leave()
+            self.limits.leave(self._has_room)
 
     def _go_on(self):
         self.retry = None
