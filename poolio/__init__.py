@@ -8,7 +8,7 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
 from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
@@ -36,6 +36,7 @@ from poolio.streams.connection import StreamProtocol, StreamWriter
 from poolio.streams.reader import StreamReader
 from poolio.streams.relay import relay
 from poolio.wire.datagram import DatagramStatistics
+from poolio.wire.limits import ServerStatistics
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,10 +57,12 @@ __all__ = [
     "LengthPrefixed",
     "LineAndBody",
     "Marked",
+    "PeerTimeout",
     "Pool",
     "PoolError",
     "PoolExhausted",
     "Protocol",
+    "ServerStatistics",
     "Statistics",
     "StreamProtocol",
     "StreamReader",

@@ -3,7 +3,7 @@ from typing import Final, SupportsIndex
 
 from _typeshed import ReadableBuffer
 
-from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
 from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
@@ -30,6 +30,7 @@ from poolio.streams.connection import StreamProtocol, StreamWriter
 from poolio.streams.reader import StreamReader
 from poolio.streams.relay import relay
 from poolio.wire.datagram import DatagramStatistics
+from poolio.wire.limits import ServerStatistics
 from poolio.workers.supervisor import serve
 
 __version__: Final[str]
@@ -51,10 +52,12 @@ __all__ = [
     "LengthPrefixed",
     "LineAndBody",
     "Marked",
+    "PeerTimeout",
     "Pool",
     "PoolError",
     "PoolExhausted",
     "Protocol",
+    "ServerStatistics",
     "Statistics",
     "StreamProtocol",
     "StreamReader",

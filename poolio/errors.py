@@ -3,6 +3,9 @@
 __all__ = ["BufferReleased", "ErrorReply", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
 
 
+__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PeerTimeout", "PoolError", "PoolExhausted"]
+
+
 class PoolError(Exception):
     """Base of poolio's own errors."""
 
@@ -35,3 +38,18 @@ class FrameTooLarge(FrameError):
 
 class ErrorReply(Exception):
     """An error that a peer has answered, as a value: a codec returns it, and does not raise it."""
+
+
+class PeerTimeout(PoolError, TimeoutError):
+    """A limit of its server has closed a connection: the peer was silent too long, or its first frame did not come.
+
+    `limit` is "idle_timeout" or "first_frame_timeout", `seconds` is its value.
+    """
+
+    def __init__(self, limit: str, seconds: float) -> None:
+        super().__init__(f"the peer has used up the {limit} of {seconds:g} seconds")
+        self.limit = limit
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type, tuple[str, float]]:
+        return type(self), (self.limit, self.seconds)

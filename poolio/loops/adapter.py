@@ -18,6 +18,7 @@ from ssl import SSLContext
 from typing import Any
 
 from poolio.wire.datagram import open_datagram_transport
+from poolio.wire.limits import Limits
 from poolio.wire.listener import Listener
 from poolio.wire.reactor import Reactor, reactor_of
 from poolio.wire.receiver import drop_unread, unread_of
@@ -26,8 +27,9 @@ from poolio.wire.tls import TLSProtocol, share_room
 
 __all__ = ["AdaptedLoop", "BorrowedLoop", "adapter_of", "shared_sockets"]
 
-# Sockets that other processes serve as well: no server here removes their files. A worker adds its sockets.
-shared_sockets: set[Any] = set()
+# Sockets that other processes serve as well: no server here removes their files. A worker adds its sockets, each with
+# the limits of `serve()`, which hold for what its server has no limit of its own.
+shared_sockets: dict[Any, Limits] = {}
 
 
 class AdaptedLoop(asyncio.SelectorEventLoop):
@@ -117,7 +119,8 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             )
 
         factory = protocol_factory if sslcontext is None else tls_factory
-        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server, context)
+        limits = _limits_of(server, sock)
+        self._listeners[sock.fileno()] = Listener(self._reactor, sock, factory, server, context, limits)
 
     def _forget_listeners(self) -> None:
         """Called when the loop was closed: nothing accepts any more, and a server that nobody else holds ends."""
@@ -169,6 +172,17 @@ class BorrowedLoop(AdaptedLoop):
 
     def _loop_of_transports(self) -> asyncio.AbstractEventLoop:
         return self._loop
+
+
+def _limits_of(server: Any, sock: Any) -> Limits | None:
+    """Return the limits of a server that begins to serve on a socket, with those of `serve()` where it has none."""
+    limits: Limits | None = getattr(server, "_limits", None)
+    general = shared_sockets.get(sock)
+    if general is not None and general.is_set:
+        if limits is None:
+            limits = server._limits = Limits()
+        limits.fill_in(general)
+    return limits
 
 
 def _of_the_loop(name: str) -> Any:

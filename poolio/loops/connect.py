@@ -8,12 +8,13 @@ names, tries addresses (happy eyeballs) and binds.
 import asyncio
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop, adapter_of
-from poolio.loops.server import Server
+from poolio.loops.server import Server, serve_within
 from poolio.wire import tls
 from poolio.wire.datagram import DatagramTransport
+from poolio.wire.limits import Limits
 
 __all__ = [
     "create_connection", "create_datagram_endpoint", "create_server", "create_unix_connection", "create_unix_server",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+WhenFull = Literal["wait", "refuse"]
 
 
 def _adapter() -> AdaptedLoop:
@@ -29,32 +31,47 @@ def _adapter() -> AdaptedLoop:
 
 async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
-    start_serving: bool = True, **options: Any,
+    start_serving: bool = True, max_connections: int | None = None, when_full: WhenFull = "wait",
+    idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
 ) -> Server:
     """Serve TCP, or TLS with `ssl=`, as `loop.create_server()` does, with its options, on poolio's transports.
 
-    OSError if the address can't be bound; NotImplementedError on systems without epoll.
+    max_connections      how many may be open at a time, over all sockets of the server
+    when_full            what becomes of the next one: with "wait" it stays in the kernel's queue (`backlog=`) until
+                         another one has ended; with "refuse" it is accepted and closed at once
+    idle_timeout         seconds, from 0.01 to a year. A connection on which no byte comes and none goes for so long is
+                         closed
+    first_frame_timeout  seconds from the accepting, a TLS handshake included, until the first whole frame: the first
+                         one of a FramedProtocol, the first call that reads from a stream, the first byte otherwise
+
+    What is None has no limit. Timeouts end a connection at once, with PeerTimeout, never early and at most a quarter
+    late. They don't run while this end does not read and has nothing to send, and idle_timeout not while sendfile()
+    runs. The server's statistics() counts all of this.
+
+    OSError if the address can't be bound; NotImplementedError on systems without epoll; TypeError and ValueError for a
+    limit that is none.
     """
+    limits = Limits(max_connections=max_connections, when_full=when_full, idle_timeout=idle_timeout,
+                    first_frame_timeout=first_frame_timeout)
     adapter = _adapter()
-    return await _serve(adapter, await adapter.create_server(
-        protocol_factory, host, port, start_serving=False, **options), start_serving)
+    plain = await adapter.create_server(protocol_factory, host, port, start_serving=False, **options)
+    return await serve_within(limits, adapter, plain, start_serving)
 
 
 async def create_unix_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *,
-    start_serving: bool = True, **options: Any,
+    start_serving: bool = True, max_connections: int | None = None, when_full: WhenFull = "wait",
+    idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
 ) -> Server:
-    """Serve a unix socket, as `loop.create_unix_server()` does, with its options. Errors as for `create_server()`."""
+    """Serve a unix socket, as `loop.create_unix_server()` does, with its options.
+
+    The limits and the errors are those of `create_server()`.
+    """
+    limits = Limits(max_connections=max_connections, when_full=when_full, idle_timeout=idle_timeout,
+                    first_frame_timeout=first_frame_timeout)
     adapter = _adapter()
-    return await _serve(adapter, await adapter.create_unix_server(
-        protocol_factory, path, start_serving=False, **options), start_serving)
-
-
-async def _serve(adapter: AdaptedLoop, plain: asyncio.AbstractServer, start_serving: bool) -> Server:
-    server = Server(adapter, plain)
-    if start_serving:
-        await server.start_serving()
-    return server
+    plain = await adapter.create_unix_server(protocol_factory, path, start_serving=False, **options)
+    return await serve_within(limits, adapter, plain, start_serving)
 
 
 async def create_connection(

@@ -6,11 +6,13 @@ asyncio.Runner and by the workers.
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop
+from poolio.loops.server import serve_within
+from poolio.wire.limits import Limits
 from poolio.wire.selector import Selector
 
 __all__ = ["EventLoop", "new_event_loop", "run"]
@@ -34,6 +36,30 @@ class EventLoop(AdaptedLoop):
         self._listeners = {}
         super().__init__(selector)
         selector.serve(self)
+
+    async def create_server(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
+        start_serving: bool = True, max_connections: int | None = None, when_full: Literal["wait", "refuse"] = "wait",
+        idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
+    ) -> asyncio.Server:
+        """asyncio's create_server(). With a limit of poolio.create_server() the server is poolio's, too."""
+        limits = Limits(max_connections=max_connections, when_full=when_full, idle_timeout=idle_timeout,
+                        first_frame_timeout=first_frame_timeout)
+        plain = await super().create_server(
+            protocol_factory, host, port, start_serving=start_serving and not limits.is_set, **options)
+        return await serve_within(limits, self, plain, start_serving) if limits.is_set else plain
+
+    async def create_unix_server(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *, start_serving: bool = True,
+        max_connections: int | None = None, when_full: Literal["wait", "refuse"] = "wait",
+        idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
+    ) -> asyncio.Server:
+        """asyncio's create_unix_server(), with limits as create_server()."""
+        limits = Limits(max_connections=max_connections, when_full=when_full, idle_timeout=idle_timeout,
+                        first_frame_timeout=first_frame_timeout)
+        plain = await super().create_unix_server(
+            protocol_factory, path, start_serving=start_serving and not limits.is_set, **options)
+        return await serve_within(limits, self, plain, start_serving) if limits.is_set else plain
 
     def set_debug(self, enabled: bool) -> None:
         super().set_debug(enabled)

@@ -11,24 +11,30 @@ from asyncio import base_events
 from typing import Any
 
 from poolio.loops.adapter import AdaptedLoop
+from poolio.wire.limits import Limits, ServerStatistics
 
-__all__ = ["Server"]
+__all__ = ["Server", "serve_within"]
 
 
 class Server(base_events.Server):
     """asyncio's Server as CPython 3.13 has it, on every version: `wait_closed()` waits for the connections too, and
-    `close_clients()` and `abort_clients()` end them.
+    `close_clients()` and `abort_clients()` end them. `statistics()` counts them.
     """
 
     _loop: AdaptedLoop
     _serving_forever_fut: asyncio.Future[None] | None
     _sockets: list[Any] | None
 
-    def __init__(self, adapter: AdaptedLoop, plain: Any) -> None:
+    def __init__(self, adapter: AdaptedLoop, plain: Any, limits: Limits) -> None:
         super().__init__(
             adapter, plain._sockets, plain._protocol_factory, plain._ssl_context, plain._backlog,
             plain._ssl_handshake_timeout, plain._ssl_shutdown_timeout,
         )
+        self._limits = limits
+
+    def statistics(self) -> ServerStatistics:
+        """A ServerStatistics of this server as of now; it can be asked for after the end too."""
+        return self._limits.statistics()
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop._loop_of_transports()
@@ -85,3 +91,11 @@ class Server(base_events.Server):
                 waiter = self._loop.create_future()
                 self._waiters.append(waiter)
                 await waiter
+
+
+async def serve_within(limits: Limits, adapter: AdaptedLoop, plain: asyncio.AbstractServer, start: bool) -> Server:
+    """Make a Server of one of asyncio's that has not begun to serve; `start` is asyncio's `start_serving=`."""
+    server = Server(adapter, plain, limits)
+    if start:
+        await server.start_serving()
+    return server

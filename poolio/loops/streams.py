@@ -48,6 +48,10 @@ async def start_server(
     """Serve TCP, or TLS with `ssl=`, as asyncio.start_server() does, with its arguments, on poolio's transports.
 
     connected(reader, writer) is called for each connection. If it returns a coroutine, that becomes a task.
+
+    The limits of poolio.create_server() are options too: max_connections, when_full, idle_timeout and
+    first_frame_timeout. A call that waits when a timeout ends its connection raises PeerTimeout, and so does every
+    later one; a handler that does not catch it ends with one line at INFO.
     """
     loop = asyncio.get_running_loop()  # asyncio has none in the child of a fork, where the server may go on
     server: Server = await _connector().create_server(
@@ -58,7 +62,10 @@ async def start_server(
 async def start_unix_server(
     connected: Handler, path: Any = None, *, limit: int = DEFAULT_LIMIT, pool: Pool | None = None, **options: Any,
 ) -> Server:
-    """Serve a unix socket, as asyncio.start_unix_server() does, with its arguments, on poolio's transports."""
+    """Serve a unix socket, as asyncio.start_unix_server() does, with its arguments, on poolio's transports.
+
+    The limits of start_server() are options here too.
+    """
     loop = asyncio.get_running_loop()
     server: Server = await _connector().create_unix_server(
         lambda: StreamProtocol(connected, limit=limit, pool=pool, loop=loop), path, **options)

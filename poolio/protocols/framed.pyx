@@ -24,6 +24,7 @@ from poolio.memory.pool cimport Pool
 from poolio.protocols.protocol cimport ProtocolCore
 from poolio.wire.endpoint cimport CLOSING
 from poolio.wire.reactor cimport enter_context
+from poolio.wire.receiver cimport CAME, OWED, First
 from poolio.wire.stream cimport StreamTransport
 
 from poolio.errors import FrameError
@@ -41,6 +42,7 @@ cdef class FramedCore(ProtocolCore):
     cdef bint is_overridden     # data_received(), by a subclass or on the instance
     cdef bint takes_single      # frame_received(), by a subclass
     cdef bint is_delivering
+    cdef bint has_frame         # one was delivered
     cdef bint is_over           # frame_error() was called, or another protocol has the connection: nothing is decoded
 
     def __cinit__(self, *arguments, **options):
@@ -123,6 +125,7 @@ cdef class FramedCore(ProtocolCore):
             error = exc
         finally:
             if frames:
+                self.has_frame = True
                 self.frames_received(frames)
         return 0 if error is None else self._refuse(error)
 
@@ -136,6 +139,7 @@ cdef class FramedCore(ProtocolCore):
                 return self._refuse(exc)
             if frame is None:
                 break
+            self.has_frame = True
             self.frame_received(frame)
         return chain.unpin()
 
@@ -235,6 +239,9 @@ cdef class FramedCore(ProtocolCore):
         transport, self.transport = self.transport, None
         is_paused = transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]
         hand_over(transport, protocol, self.chain.cut_all(), is_paused=is_paused)
+
+    cdef First first_frame(self) noexcept:
+        return CAME if self.has_frame else OWED
 
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return self.chain.bytes_in(pool)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import Any
 
+from poolio.errors import PeerTimeout
 from poolio.memory.methods import own_methods
 from poolio.memory.pool import Pool
 from poolio.streams.protocol import StreamCore
@@ -184,6 +185,7 @@ class StreamProtocol(StreamCore, asyncio.BufferedProtocol):
     def _is_fault_of_peer(self, exc: BaseException) -> bool:
         """Is it what the reader or the writer has raised because of what the peer has sent, or of how it has ended?"""
         return (exc is self.reader.refused
+                or (exc is self.reader.exception() and isinstance(exc, PeerTimeout))
                 or (isinstance(exc, asyncio.IncompleteReadError) and self.reader.is_at_end)
                 or (isinstance(exc, ConnectionError) and self.is_lost))
 

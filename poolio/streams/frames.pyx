@@ -49,6 +49,7 @@ cdef class Frames(Awaitable):
                 reader.refused = exc
                 raise
             if frame is not None:
+                reader.was_read = True
                 if reader.is_paused:
                     reader.taken()
                 return frame

@@ -11,7 +11,8 @@ cdef class Inflow:
     cdef object given_loop          # None: the running one, which is looked up when a task has to wait
     cdef Py_ssize_t limit           # bytes: above twice as many unread the transport is paused, at as many resumed
     cdef object upstream            # the transport that is paused; None: there is nothing to pause
-    cdef bint is_paused
+    cdef unsigned char is_paused    # these two share the room of a bint
+    cdef unsigned char was_read     # a call has had what it asked for
     cdef readonly bint is_at_end    # no more will come
     cdef object error               # what every call raises; None: nothing
     cdef readonly object refused    # the FrameError that frames() has raised for what the peer has sent; None: none

@@ -13,6 +13,7 @@ from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
 from poolio.protocols.protocol cimport ProtocolCore
 from poolio.streams.reader cimport StreamReader
+from poolio.wire.receiver cimport CAME, OWED, UNASKED, UNKNOWN, First
 
 
 @cython.nonecheck(True)             # a subclass may forget to call __init__()
@@ -34,6 +35,13 @@ cdef class StreamCore(ProtocolCore):
 
     cdef object waiting_task(self):
         return None if self.reader is None else self.reader.waiting_task()
+
+    cdef First first_frame(self) noexcept:
+        if self.reader is None:
+            return UNKNOWN
+        if self.reader.was_read:
+            return CAME
+        return OWED if self.reader.waiting != NULL else UNASKED
 
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0 if self.reader is None else self.reader.chain.bytes_in(pool)

@@ -190,6 +190,7 @@ cdef class Operation(Awaitable):
             reader.raise_error()
         found = self.method.attempt(reader, self)
         if not self.is_waiting:
+            reader.was_read = True
             self.give_up()
         return found
 

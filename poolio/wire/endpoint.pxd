@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from poolio.c.net cimport poolio_address
 from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport ReadSlab
+from poolio.wire.receiver cimport First
 from poolio.wire.shortage cimport Claimant
 
 cdef enum State:
@@ -19,13 +20,19 @@ cdef enum State:
     LOST = 256                  # connection_lost() is scheduled: nothing more is sent
     SHORT = 512                 # the pool has no memory to read into; shortage calls room_again() when it has
     RESTS = 1024                # BLOCKED, but not waiting for EPOLLOUT: a timer tries again (outbox)
+    ACTIVE = 2048               # a byte came or went since the last look of the server's idle timeout (limits)
+    HEARD = 4096                # a byte has come; behind TLS, one after the handshake
+    FIRST_CAME = 8192           # the first frame has come: the server's timeout for it asks no more
 
 
 cdef class Endpoint(Claimant):
     cdef object __weakref__
     cdef unsigned int state        # a set of State
     cdef int lost_writes           # writes after the end
-    cdef int family                # of the socket
+    cdef short family              # of the socket
+    # for its server's limits: how many looks in a row saw no byte, and how many saw no first frame yet
+    cdef unsigned char silence
+    cdef unsigned char age
     cdef int receives_as           # ReceivesAs of a stream transport; here it fills a gap of 4 bytes
     # from the opening to the end, when connection_lost() was called and the socket is closed
     cdef object protocol
@@ -54,6 +61,10 @@ cdef class Endpoint(Claimant):
     # The socket object; a stream transport makes it when it is asked for
     cdef object socket_of(self)
 
+    # What is known of the peer's first whole frame. note_first_frame() keeps it, when another protocol takes over
+    cdef First first_frame(self)
+    cdef int note_first_frame(self) except -1
+
     # --- what the subclasses use
     cdef int begin(self) except -1
     cdef int update_interest(self) except -1
@@ -72,3 +83,5 @@ cdef int take_socket(Endpoint endpoint, sock) except -1
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1
 cdef object make_known(Endpoint endpoint)
 cdef int protocol_of(int family) noexcept
+cdef object enter_server(Endpoint endpoint, object server)
+cdef object leave_server(Endpoint endpoint, object server)

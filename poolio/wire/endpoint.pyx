@@ -11,8 +11,10 @@ An accepted connection has no socket object until somebody asks for it. The obje
 
 import os
 import socket
+import sys
 from asyncio import trsock
 from asyncio.log import logger
+from asyncio.sslproto import SSLProtocol
 
 from cpython.object cimport PyObject, PyObject_GenericSetAttr, PyTypeObject
 from libc.errno cimport EBADF
@@ -22,12 +24,13 @@ from poolio.c.objects cimport poolio_is_finalizing, poolio_warn_at_end, poolio_w
 from poolio.c.python cimport PyType_Modified
 from poolio.wire.address cimport address_of
 from poolio.wire.reactor cimport Reactor, free_context
-from poolio.wire.receiver cimport Receiver
+from poolio.wire.receiver cimport CAME, OWED, UNKNOWN, First, Receiver
 from poolio.wire.shortage cimport Claimant, enter_list, leave_list, stop_waiting, wait_for_room
 
 from poolio.memory.methods import forbid_new
 
 cdef int IPPROTO_TCP = socket.IPPROTO_TCP
+cdef bint SERVERS_KEEP_TRANSPORTS = sys.version_info >= (3, 13)
 
 cdef enum:
     HIGH_WATER = 65536          # asyncio's defaults
@@ -169,6 +172,24 @@ cdef class Endpoint(Claimant):
 
     cdef bint is_over(self) noexcept:
         return (self.state & LOST) != 0
+
+    cdef First first_frame(self):
+        cdef First first = UNKNOWN
+        protocol = self.protocol
+        if self.state & FIRST_CAME:
+            return CAME
+        while isinstance(protocol, SSLProtocol):
+            protocol = protocol._app_protocol
+        if isinstance(protocol, Receiver):
+            first = (<Receiver>protocol).first_frame()
+        if first == UNKNOWN:                    # a protocol without frames: any byte
+            first = CAME if self.state & HEARD else OWED
+        return first
+
+    cdef int note_first_frame(self) except -1:
+        if self.first_frame() == CAME:
+            self.state |= FIRST_CAME
+        return 0
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -324,6 +345,7 @@ cdef class Endpoint(Claimant):
     def set_protocol(self, protocol):
         """Hand over to this protocol: it is called from now on."""
         self.send_cork()
+        self.note_first_frame()
         if self.state & SHORT and self.slab is not None:        # the other protocol may have another pool
             stop_waiting(self, self.slab)
             self.room_again()
@@ -447,6 +469,19 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
     if issubclass(type(sock), Socket):                   # isinstance() is true of a mock too
         sock._io_refs += 1
     return 0
+
+
+cdef bint _takes_transports(object server):
+    """True if the server keeps its transports, as asyncio's do since CPython 3.13; before, they only count them."""
+    return SERVERS_KEEP_TRANSPORTS or getattr(server, "takes_transports", False)
+
+
+cdef object enter_server(Endpoint endpoint, object server):
+    server._attach(endpoint) if _takes_transports(server) else server._attach()
+
+
+cdef object leave_server(Endpoint endpoint, object server):
+    server._detach(endpoint) if _takes_transports(server) else server._detach()
 
 
 cdef int protocol_of(int family) noexcept:

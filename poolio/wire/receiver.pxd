@@ -3,6 +3,13 @@
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
 
+cdef enum First:                # what a protocol knows of the first whole frame of its peer
+    UNKNOWN                     # it cuts no frames: the transport knows whether anything has come
+    CAME
+    OWED                        # it waits for the frame
+    UNASKED                     # the frame is not there, and nobody waits for it just now
+
+
 cdef class Receiver:
     cdef public object transport
 
@@ -18,6 +25,9 @@ cdef class Receiver:
 
     # The task that goes on when it receives what is waited for; None if there is none. For debug mode
     cdef object waiting_task(self)
+
+    # For its server's limits
+    cdef First first_frame(self) noexcept
 
     # What it has received and not delivered yet: how many of its bytes lie in this pool's slabs, a copy, forgetting it
     cdef Py_ssize_t unread_in(self, Pool pool) except -1

@@ -34,6 +34,9 @@ cdef class Receiver:
     cdef object waiting_task(self):
         return None
 
+    cdef First first_frame(self) noexcept:
+        return UNKNOWN
+
     cdef Py_ssize_t unread_in(self, Pool pool) except -1:
         return 0
 

@@ -19,7 +19,7 @@ cdef enum ReceivesAs:
 cdef class StreamTransport(Endpoint):
     cdef dict __dict__             # what users and mocks set; made when it is asked for
     # from the opening to the end
-    cdef object server             # the server that has accepted it; None: no server has
+    cdef object server             # the server that has accepted it, or its Limits; None: no server has
     # reading
     cdef object data_received      # a Receiver's bound method; None while undecided, and for other protocols
     cdef vectorcallfunc vectorcall  # the vectorcall of that method's function; NULL: call the method as any object

@@ -18,7 +18,6 @@ soon as it holds CORK_BYTES.
 import asyncio
 import os
 import socket
-import sys
 from asyncio import constants
 from asyncio.log import logger
 from asyncio.sslproto import SSLProtocol
@@ -34,8 +33,8 @@ from libc.errno cimport EAGAIN
 
 from poolio.c.faults cimport poolio_new_bytes
 from poolio.c.net cimport (
-    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_no_delay, poolio_peer,
-    poolio_recv, poolio_send, poolio_send_end,
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_no_delay, poolio_peer, poolio_recv, poolio_send,
+    poolio_send_end,
 )
 from poolio.c.objects cimport poolio_owner_of_view, poolio_raise_again
 from poolio.c.python cimport (
@@ -46,8 +45,8 @@ from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.wire.endpoint cimport (
-    AT_END, BLOCKED, CLOSING, ENDS, LOST, SENDS_FILE, Endpoint, make_known, prepare, protocol_of,
-    take_socket,
+    ACTIVE, AT_END, BLOCKED, CLOSING, ENDS, HEARD, LOST, SENDS_FILE, Endpoint, enter_server, leave_server, make_known,
+    prepare, protocol_of, take_socket,
 )
 from poolio.wire.reactor cimport Reactor, enter_context, mark_dirty
 from poolio.wire.readslab cimport read_slab_for, room_in
@@ -66,7 +65,6 @@ BOUNDS = {"CORK_BYTES": CORK_BYTES}         # for tests and tools: C constants h
 
 cdef str DATA_RECEIVED = "data_received"
 cdef str READ_ERROR = "Fatal read error on socket transport"
-cdef bint SERVERS_KEEP_TRANSPORTS = sys.version_info >= (3, 13)
 
 
 class TransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
@@ -104,6 +102,7 @@ cdef class StreamTransport(Endpoint):
         return self._send_cork()
 
     cdef int _on_ready_slow(self, unsigned int events) except -1:
+        cdef Py_ssize_t queued
         if events & <unsigned int>(EPOLLHUP | EPOLLERR):
             events |= EPOLLIN | EPOLLOUT        # reading or sending will tell what it is
         if events & self.interest & <unsigned int>EPOLLIN:
@@ -115,7 +114,10 @@ cdef class StreamTransport(Endpoint):
                 self._read()
             self._send_cork()
         if events & self.interest & <unsigned int>EPOLLOUT:
+            queued = self.queue.size
             self._send()
+            if self.queue.size < queued:
+                self.state |= ACTIVE
         return 0
 
     cdef object callee(self):
@@ -140,6 +142,7 @@ cdef class StreamTransport(Endpoint):
         if received <= 0:
             self.slab.leave()
             return self._read_nothing(received)
+        self.state |= ACTIVE | HEARD
         if self.receives_as == BYTES:
             return self._deliver_bytes(self._copy_of(room, received))
         buf = self.slab.take(received)
@@ -224,6 +227,7 @@ cdef class StreamTransport(Endpoint):
             PyBuffer_Release(&view)
             message = "Fatal error: protocol.buffer_updated() call failed."
             if received > 0:
+                self.state |= ACTIVE | HEARD
                 self.protocol.buffer_updated(received)
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -354,6 +358,7 @@ cdef class StreamTransport(Endpoint):
                     return 0
                 if not self.state & BLOCKED:
                     sent = poolio_send(self.fd, view.buf, <size_t>view.len)
+                    self.state |= ACTIVE
                     if sent == view.len:
                         return 0
                     sent = max(sent, 0)     # an error comes back when the rest is sent
@@ -396,12 +401,14 @@ cdef class StreamTransport(Endpoint):
     cdef inline int _send(self) except -1:
         cdef int result = send_queue(&self.queue, self.fd)
         if result == 0 and not self.state & (BLOCKED | CLOSING | ENDS | SENDS_FILE):
+            self.state |= ACTIVE
             return 0
         return self._sent(result)
 
     cdef int _sent(self, int result) except -1:
         """Act on what send_queue() has returned."""
         if result == 0:
+            self.state |= ACTIVE
             if self.state & BLOCKED:
                 self.state &= ~<unsigned int>BLOCKED
                 self.update_interest()
@@ -410,7 +417,7 @@ cdef class StreamTransport(Endpoint):
                 self._after_drain()
         elif result == -EAGAIN:
             if not self.state & BLOCKED:
-                self.state |= BLOCKED
+                self.state |= BLOCKED | ACTIVE      # of what was written just now the kernel has taken the beginning
                 unpin(&self.queue)
                 self.update_interest()
                 self.pause_protocol()
@@ -476,7 +483,7 @@ cdef class StreamTransport(Endpoint):
 
     cdef object _leave_server(self):
         server, self.server = self.server, None
-        server._detach(self) if _takes_transports(server) else server._detach()
+        leave_server(self, server)
 
     cdef object socket_of(self):
         if self.sock is None and self.fd >= 0:
@@ -523,16 +530,11 @@ cdef StreamTransport new_transport(Reactor reactor, object protocol, object cont
     return transport
 
 
-cdef bint _takes_transports(object server):
-    """True if the server keeps its transports, as asyncio's do since CPython 3.13; before, they only count them."""
-    return SERVERS_KEEP_TRANSPORTS or getattr(server, "takes_transports", False)
-
-
 cdef object attach(StreamTransport transport, object server):
     """Make the connection known to the loop, and until its end to the server that has accepted it."""
     make_known(transport)
     if server is not None:
-        server._attach(transport) if _takes_transports(server) else server._attach()
+        enter_server(transport, server)
         transport.server = server
 
 

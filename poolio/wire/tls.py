@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from ssl import SSLContext
 from typing import Any
 
+from poolio.wire.limits import heard_a_handshake, note_first_frame
 from poolio.wire.reactor import Reactor
 from poolio.wire.receiver import deliver, drop_unread, unread_of
 from poolio.wire.stream import StreamTransport
@@ -36,6 +37,12 @@ class TLSProtocol(sslproto.SSLProtocol):
         super()._set_state(new_state)  # type: ignore[misc]
         if new_state is sslproto.SSLProtocolState.WRAPPED:
             self._process_outgoing()  # type: ignore[attr-defined]
+            if not self._incoming.pending:  # type: ignore[attr-defined]
+                heard_a_handshake(self._transport)
+
+    def _set_app_protocol(self, app_protocol: Any) -> None:
+        note_first_frame(getattr(self, "_transport", None))
+        super()._set_app_protocol(app_protocol)  # type: ignore[misc]
 
     def begin_with(self, data: bytes) -> None:
         """Take the first bytes of the handshake, before connection_made()."""

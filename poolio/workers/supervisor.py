@@ -29,9 +29,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from poolio.loops.event_loop import new_event_loop
+from poolio.wire.limits import Limits
 from poolio.workers.sockets import Address, BoundSocket, bind, refuse_new
 from poolio.workers.worker import CLOSED, FAILED, READY, Worker
 
@@ -55,7 +56,9 @@ logger = logging.getLogger("poolio.serve")
 def serve(
     app: App, *addresses: Address, workers: int | None = None, grace: float = 30.0, backlog: int = 2048,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
-    on_ready: Callable[..., object] | None = None,
+    on_ready: Callable[..., object] | None = None, max_connections: int | None = None,
+    when_full: Literal["wait", "refuse"] = "wait", idle_timeout: float | None = None,
+    first_frame_timeout: float | None = None,
 ) -> None:
     """Serve on several cores, with a process for each, and return after SIGTERM or Ctrl-C. What dies is replaced.
 
@@ -70,15 +73,19 @@ def serve(
     loop_factory  makes a worker's loop
     on_ready      called in the process that called serve(), with a socket for each address, when all workers serve. An
                   exception of it ends the workers as SIGTERM does, and is then raised by serve()
+    max_connections, when_full, idle_timeout, first_frame_timeout
+                  limits of poolio.create_server(), for each server that the app makes on these sockets with poolio's
+                  transports, and has not given that limit itself. They are for each worker: together N workers have N
+                  times as many connections
 
     SIGTERM and SIGINT end it; a second one ends it at once. SIGHUP replaces one worker after the other, and loses no
     connection. A worker that dies is replaced at once. If the new one dies within 10 seconds, the next one starts after
     a delay of 0.1 s, which doubles each time, up to 5 s. What happens is logged to 'poolio.serve'.
 
-    OSError if an address can't be bound, ValueError if a text is no address. RuntimeError if a worker fails to start;
-    its traceback is a note of the error, and the other workers are ended. RuntimeError also if this is not the main
-    thread, if other threads or a loop run in this process, or where workers can't share an address (more than one
-    worker anywhere but on Linux).
+    OSError if an address can't be bound, ValueError if a text is no address or a number out of its range, TypeError if
+    a limit is no number. RuntimeError if a worker fails to start; its traceback is a note of the error, and the other
+    workers are ended. RuntimeError also if this is not the main thread, if other threads or a loop run in this process,
+    or where workers can't share an address (more than one worker anywhere but on Linux).
     """
     if workers is None:
         workers = _cores()
@@ -88,6 +95,8 @@ def serve(
         raise ValueError("serve() needs an address")
     if not grace >= 0:
         raise ValueError(f"grace must be 0 seconds or more, not {grace}")
+    limits = Limits(max_connections=max_connections, when_full=when_full, idle_timeout=idle_timeout,
+                    first_frame_timeout=first_frame_timeout)
     _check_surroundings(workers)
     with contextlib.ExitStack() as stack:
         columns: list[list[socket.socket]] = []
@@ -98,7 +107,7 @@ def serve(
 
         def make_worker(slot: Slot, parent: int, reports: int) -> Worker:
             return Worker(app, slot.sockets, parent=parent, reports=reports, grace=grace, backlog=backlog,
-                          loop_factory=loop_factory)
+                          loop_factory=loop_factory, limits=limits)
 
         Supervisor(slots, make_worker, grace, on_ready).run()
 

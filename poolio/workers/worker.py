@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolio.loops.adapter import shared_sockets
+from poolio.wire.limits import Limits
 from poolio.workers.sockets import refuse_new, until_queues_are_empty
 
 __all__ = ["CLOSED", "FAILED", "READY", "Worker"]
@@ -38,11 +39,12 @@ class Worker:
     parent   the reading end of the pipe that ends with the parent
     reports  the writing end of the pipe to the parent
     grace    seconds that the app has to end, after it has accepted what was in the queues; then it is cut
+    limits   for each server on these sockets, as far as it has none of its own
     """
 
     def __init__(
         self, app: Callable[..., Any], sockets: Sequence[socket.socket], *, parent: int, reports: int, grace: float,
-        backlog: int, loop_factory: Callable[[], asyncio.AbstractEventLoop],
+        backlog: int, loop_factory: Callable[[], asyncio.AbstractEventLoop], limits: Limits,
     ) -> None:
         self.app = app
         self.sockets = sockets
@@ -51,10 +53,11 @@ class Worker:
         self.grace = grace
         self.backlog = backlog
         self.loop_factory = loop_factory
+        self.limits = limits
         self.manager: Any = None  # what the app has returned; None until that is entered
 
     def run(self) -> int:
-        shared_sockets.update(self.sockets)
+        shared_sockets.update((sock, self.limits) for sock in self.sockets)
         try:
             with asyncio.Runner(loop_factory=self.loop_factory) as runner:
                 runner.run(self._main())
