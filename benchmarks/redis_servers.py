@@ -10,7 +10,6 @@ import asyncio
 import importlib.util
 import pathlib
 import resource
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any, cast

@@ -38,7 +38,7 @@ class Redis(poolio.FramedProtocol):
         except (KeyError, TypeError, ValueError) as error:
             return poolio.ErrorReply(f"ERR {type(error).__name__}: {error}")
 
-    def frame_error(self, exc: Exception) -> None:
+    def frame_error(self, exc: Any) -> None:
         self.write_frame(poolio.ErrorReply(f"ERR Protocol error: {exc}"))
         super().frame_error(exc)
 

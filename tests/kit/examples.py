@@ -19,7 +19,7 @@ def start(*arguments):
 
 
 @pytest.fixture
-def serving():
+def run_example():
     """Start an example that serves; returns its port. It ends by Ctrl-C, without a complaint."""
     servers = []
 

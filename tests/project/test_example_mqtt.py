@@ -9,7 +9,6 @@ import subprocess
 import threading
 
 import pytest
-from kit.examples import serving  # noqa: F401 (a fixture)
 from kit.pairs import needs_own_transports
 
 PAGE = pathlib.Path(__file__).parent.parent.parent / "docs" / "protocols.md"
@@ -33,12 +32,13 @@ needs_mosquitto = pytest.mark.skipif(
 
 
 @pytest.fixture
-def broker(serving, tmp_path):  # noqa: F811
+def broker(run_example, tmp_path):
     """The port of the page's broker, and the file of its log."""
-    code, = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "class Client" in block]
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code, = [block for block in blocks if "class Client" in block]
     log = tmp_path / "log"
     (tmp_path / "broker.py").write_text(code + SERVE.format(log=str(log)))
-    return serving(tmp_path / "broker.py"), log
+    return run_example(tmp_path / "broker.py"), log
 
 
 @contextlib.contextmanager

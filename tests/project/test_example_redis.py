@@ -1,4 +1,4 @@
-"""examples/redis_server.py: what it answers, byte by byte, to well-formed commands and to others, and redis-benchmark."""
+"""examples/redis_server.py: what it answers, byte by byte, to well-formed commands and others; redis-benchmark."""
 
 import os
 import pathlib
@@ -8,7 +8,6 @@ import subprocess
 import threading
 
 import pytest
-from kit.examples import serving  # noqa: F401 (a fixture)
 from kit.pairs import needs_own_transports
 
 EXAMPLE = pathlib.Path(__file__).parent.parent.parent / "examples" / "redis_server.py"
@@ -17,8 +16,8 @@ pytestmark = needs_own_transports
 
 
 @pytest.fixture
-def port(serving):  # noqa: F811
-    return serving(EXAMPLE, "0")
+def port(run_example):
+    return run_example(EXAMPLE, "0")
 
 
 def connected(port):
@@ -39,18 +38,19 @@ def talk(port, sent):
     return answer
 
 
+SESSION = (
+    ("PING", b"+PONG"), ("ping hi", b"$2\r\nhi"), ("SET a 1", b"+OK"), ("INCR a", b":2"), ("INCR fresh", b":1"),
+    ("INCRBY a -5", b":-3"), ("GET a", b"$2\r\n-3"), ("GET none", b"$-1"), ("MSET b  c 7", b"+OK"),
+    ("MGET a b none c", b"*4\r\n$2\r\n-3\r\n$0\r\n\r\n$-1\r\n$1\r\n7"), ("LPUSH l x y z", b":3"),
+    ("LRANGE l 0 -1", b"*3\r\n$1\r\nz\r\n$1\r\ny\r\n$1\r\nx"), ("LRANGE l 1 1", b"*1\r\n$1\r\ny"),
+    ("LPOP l", b"$1\r\nz"), ("LPOP none", b"$-1"), ("EXISTS a l none", b":2"), ("DEL a b l none", b":3"),
+    ("EXISTS a", b":0"),
+)
+
+
 def test_commands_are_answered_in_order(port):
-    session = [
-        (("PING",), b"+PONG\r\n"), (("ping", "hi"), b"$2\r\nhi\r\n"), (("SET", "a", "1"), b"+OK\r\n"),
-        (("INCR", "a"), b":2\r\n"), (("INCR", "fresh"), b":1\r\n"), (("GET", "a"), b"$1\r\n2\r\n"), (("GET", "none"), b"$-1\r\n"),
-        (("MSET", "b", "", "c", "\r\n"), b"+OK\r\n"), (("MGET", "a", "b", "none", "c"),
-                                                     b"*4\r\n$1\r\n2\r\n$0\r\n\r\n$-1\r\n$2\r\n\r\n\r\n"),
-        (("LPUSH", "l", "x", "y", "z"), b":3\r\n"), (("LRANGE", "l", "0", "-1"), b"*3\r\n$1\r\nz\r\n$1\r\ny\r\n$1\r\nx\r\n"),
-        (("LRANGE", "l", "1", "1"), b"*1\r\n$1\r\ny\r\n"), (("LPOP", "l"), b"$1\r\nz\r\n"), (("LPOP", "none"), b"$-1\r\n"),
-        (("EXISTS", "a", "l", "none"), b":2\r\n"), (("DEL", "a", "b", "l", "none"), b":3\r\n"), (("EXISTS", "a"), b":0\r\n"),
-    ]
-    sent = b"".join(command(*(part.encode() for part in parts)) for parts, _ in session)
-    assert talk(port, sent) == b"".join(answer for _, answer in session)
+    sent = b"".join(command(*line.encode().split(b" ")) for line, _ in SESSION)
+    assert talk(port, sent) == b"".join(answer + b"\r\n" for _, answer in SESSION)
 
 
 @pytest.mark.parametrize("size", (0, 1, 4096, 4097, 100_000, len(LARGE)))
@@ -74,11 +74,12 @@ def test_line_of_words_is_a_command(port):
     assert talk(port, b"set k  v\r\nGET k\n\r\nPING\r\n") == b"+OK\r\n$1\r\nv\r\n+PONG\r\n"
 
 
-@pytest.mark.parametrize("bytes_", (
-    b"*1\r\n:1\r\n", b"*x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$1\r\nabc", b"*1\r\n$99999999\r\n", b"*9999999\r\n", b"*1\r\n$1x\r\n"))
-def test_malformed_command_is_answered_behind_the_others_and_ends_the_connection(port, bytes_):
+@pytest.mark.parametrize("wrong", (
+    b"*1\r\n:1\r\n", b"*x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$1\r\nabc", b"*1\r\n$99999999\r\n", b"*9999999\r\n",
+    b"*1\r\n$1x\r\n"))
+def test_malformed_command_is_answered_behind_the_others_and_ends_the_connection(port, wrong):
     with connected(port) as client, client.makefile("rb") as answers, connected(port) as other:
-        client.sendall(command(b"PING") + bytes_)
+        client.sendall(command(b"PING") + wrong)
         answer = answers.read()     # to the end, which is the server's
         assert answer.startswith(b"+PONG\r\n-ERR Protocol error: ")
         assert answer.count(b"\r\n") == 2
@@ -86,7 +87,7 @@ def test_malformed_command_is_answered_behind_the_others_and_ends_the_connection
         assert other.recv(100) == b"+PONG\r\n"
 
 
-def test_answers_that_are_not_read_stop_the_reading(port, serving):  # noqa: F811
+def test_answers_that_are_not_read_stop_the_reading(port, run_example):
     with connected(port) as client:
         client.settimeout(1)
         client.sendall(command(b"SET", b"k", LARGE))
@@ -94,7 +95,7 @@ def test_answers_that_are_not_read_stop_the_reading(port, serving):  # noqa: F81
         with pytest.raises(TimeoutError):
             while sent < 1 << 30:
                 sent += client.send(command(b"GET", b"k") * 1000)
-        status = pathlib.Path(f"/proc/{serving.newest().pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{run_example.newest().pid}/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0])
     assert peak < 512 << 10, f"{peak} KiB after {sent} bytes of commands"
 

@@ -1,15 +1,15 @@
 """The examples run as they stand, as a user would start them."""
 
 import contextlib
-import pathlib
 import os
+import pathlib
 import re
 import signal
 import socket
 import threading
 
 import pytest
-from kit.examples import serving, start  # noqa: F401 (a fixture)
+from kit.examples import start
 from kit.pairs import needs_own_transports
 
 EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
@@ -31,8 +31,8 @@ def test_echo_server_echoes_and_stops_on_interrupt(zeroing):
 
 
 @needs_own_transports
-def test_chat_tells_lines_to_all_others(serving):
-    port = serving(EXAMPLES / "chat.py", "--port", "0")
+def test_chat_tells_lines_to_all_others(run_example):
+    port = run_example(EXAMPLES / "chat.py", "--port", "0")
     with contextlib.ExitStack() as stack:
         members = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(3)]
         for number, member in enumerate(members):   # each has to be known before the next one speaks
@@ -46,9 +46,9 @@ def test_chat_tells_lines_to_all_others(serving):
 
 
 @needs_own_transports
-def test_proxy_forwards_both_ways_and_ends(serving):
-    target = serving(EXAMPLES / "echo_server.py", "--port", "0")
-    port = serving(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(target))
+def test_proxy_forwards_both_ways_and_ends(run_example):
+    target = run_example(EXAMPLES / "echo_server.py", "--port", "0")
+    port = run_example(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(target))
     message = os.urandom(1 << 20)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         sender = threading.Thread(target=client.sendall, args=(message,))
@@ -60,7 +60,7 @@ def test_proxy_forwards_both_ways_and_ends(serving):
 
 
 @needs_own_transports
-def test_proxy_of_a_gibibyte_stays_small(serving):
+def test_proxy_of_a_gibibyte_stays_small(run_example):
     blocks, block = 1024, os.urandom(1 << 20)
 
     def discard(listener, received):
@@ -74,7 +74,7 @@ def test_proxy_of_a_gibibyte_stays_small(serving):
         received = []
         sink = threading.Thread(target=discard, args=(listener, received))
         sink.start()
-        port = serving(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(listener.getsockname()[1]))
+        port = run_example(EXAMPLES / "tcp_proxy.py", "0", "127.0.0.1", str(listener.getsockname()[1]))
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             for _ in range(blocks):
                 client.sendall(block)
@@ -82,7 +82,7 @@ def test_proxy_of_a_gibibyte_stays_small(serving):
             assert client.recv(1) == b""
         sink.join()
     assert sum(received) == blocks * len(block)
-    status = pathlib.Path(f"/proc/{serving.newest().pid}/status").read_text()
+    status = pathlib.Path(f"/proc/{run_example.newest().pid}/status").read_text()
     assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 32 << 10
 
 
@@ -91,10 +91,10 @@ QUESTION = b"\x06POOLIO\x04test\x00\x00\x01\x00\x01"            # IN A
 
 
 @needs_own_transports
-def test_dns_answers_queries_and_nothing_else(serving):
+def test_dns_answers_queries_and_nothing_else(run_example):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(30)
-        client.connect(("127.0.0.1", serving(EXAMPLES / "dns.py", "0")))
+        client.connect(("127.0.0.1", run_example(EXAMPLES / "dns.py", "0")))
         for garbage in (b"", b"\x00", QUERY, QUERY + b"\x40" + bytes(64), QUERY + b"\x01a" * 200,
                         b"\x12\x34\x81\x00" + QUERY[4:] + QUESTION):
             client.send(garbage)

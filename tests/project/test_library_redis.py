@@ -1,4 +1,4 @@
-"""redis-py on poolio.EventLoop, unchanged, against redis-server and examples/redis_server.py: every byte is checked."""
+"""redis-py on poolio.EventLoop, against redis-server and examples/redis_server.py: every byte is checked."""
 
 import contextlib
 import pathlib
@@ -6,7 +6,6 @@ import shutil
 import signal
 
 import pytest
-from kit.examples import serving as example  # noqa: F401 (a fixture)
 from kit.libraries import LARGE, assert_poolio, library, reserved_port, run, serving
 
 redis = library("redis", "redis.asyncio")
@@ -71,8 +70,8 @@ def test_redis_subscriber_gets_every_message_in_order(redis, tmp_path):
     run(main)
 
 
-def test_redis_py_is_served_by_the_example(redis, example):  # noqa: F811
-    port = example(pathlib.Path(__file__).parent.parent.parent / "examples" / "redis_server.py", "0")
+def test_redis_py_is_served_by_the_example(redis, run_example):
+    port = run_example(pathlib.Path(__file__).parent.parent.parent / "examples" / "redis_server.py", "0")
 
     async def main():
         async with redis.asyncio.Redis(host="127.0.0.1", port=port, protocol=2) as client:
@@ -88,7 +87,7 @@ def test_redis_py_is_served_by_the_example(redis, example):  # noqa: F811
             assert (await client.lpop("list"), await client.lrange("list", 0, -1)) == (b"c", [b"b", b"a"])
             assert (await client.exists("list", "none"), await client.delete("list", "none")) == (1, 1)
             async with client.pipeline(transaction=False) as pipeline:
-                for number in range(1000):
+                for _ in range(1000):
                     pipeline.incr("counter")
                 assert await pipeline.execute() == list(range(4, 1004))
             for wrong in (client.incr("key"), client.lpush("list"), client.execute_command("NONE")):

@@ -1,0 +1,1 @@
+from kit.examples import run_example  # noqa: F401 (a fixture)
