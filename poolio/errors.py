@@ -1,9 +1,8 @@
 """Owns the exceptions that poolio raises. Knows nothing else; every floor may import it."""
 
-__all__ = ["BufferReleased", "ErrorReply", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
-
-
-__all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PeerTimeout", "PoolError", "PoolExhausted"]
+__all__ = [
+    "BufferReleased", "ErrorReply", "FrameError", "FrameTooLarge", "PeerTimeout", "PoolError", "PoolExhausted",
+]
 
 
 class PoolError(Exception):
