@@ -37,7 +37,7 @@ class EventLoop(AdaptedLoop):
         super().__init__(selector)
         selector.serve(self)
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
         start_serving: bool = True, max_connections: int | None = None, when_full: Literal["wait", "refuse"] = "wait",
         idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,

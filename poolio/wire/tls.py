@@ -42,7 +42,7 @@ class TLSProtocol(sslproto.SSLProtocol):
 
     def _set_app_protocol(self, app_protocol: Any) -> None:
         note_first_frame(getattr(self, "_transport", None))
-        super()._set_app_protocol(app_protocol)  # type: ignore[misc]
+        super()._set_app_protocol(app_protocol)
 
     def begin_with(self, data: bytes) -> None:
         """Take the first bytes of the handshake, before connection_made()."""
