@@ -1,5 +1,5 @@
 import asyncio
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, final
 
 BOUNDS: Final[dict[str, float]]
 
@@ -15,6 +15,7 @@ class Watch: ...
 class IdleWatch(Watch): ...
 class FirstFrameWatch(Watch): ...
 
+@final
 class Limits:
     takes_transports: bool
     def __init__(
