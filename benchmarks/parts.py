@@ -7,7 +7,7 @@ from typing import cast
 
 from benchmarks.session import Part
 
-PARTS = ("echo", "streams", "framing", "datagrams", "tls", "memory", "allocation", "operations", "latency",
+PARTS = ("echo", "streams", "framing", "commands", "datagrams", "tls", "memory", "allocation", "operations", "latency",
          "instructions")
 NOT_SHOWN = "What it does not show: "
 

@@ -8,10 +8,13 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
+from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
+from poolio.framing.marked import Marked
+from poolio.framing.values import NIL
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,
@@ -37,6 +40,7 @@ from poolio.wire.limits import ServerStatistics
 
 __version__ = "0.1.0"
 __all__ = [
+    "NIL",
     "Buffer",
     "BufferReleased",
     "Chain",
@@ -44,12 +48,15 @@ __all__ = [
     "DatagramProtocol",
     "DatagramStatistics",
     "Delimited",
+    "ErrorReply",
     "EventLoop",
     "FixedSize",
     "FrameError",
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "LineAndBody",
+    "Marked",
     "PeerTimeout",
     "Pool",
     "PoolError",

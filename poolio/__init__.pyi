@@ -3,10 +3,13 @@ from typing import Final, SupportsIndex
 
 from _typeshed import ReadableBuffer
 
-from poolio.errors import BufferReleased, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
+from poolio.errors import BufferReleased, ErrorReply, FrameError, FrameTooLarge, PeerTimeout, PoolError, PoolExhausted
+from poolio.framing.announced import LineAndBody
 from poolio.framing.codec import Codec
 from poolio.framing.delimited import Delimited
 from poolio.framing.lengths import FixedSize, LengthPrefixed, Varint
+from poolio.framing.marked import Marked
+from poolio.framing.values import NIL
 from poolio.loops.connect import (
     create_connection,
     create_datagram_endpoint,
@@ -32,6 +35,7 @@ from poolio.workers.supervisor import serve
 
 __version__: Final[str]
 __all__ = [
+    "NIL",
     "Buffer",
     "BufferReleased",
     "Chain",
@@ -39,12 +43,15 @@ __all__ = [
     "DatagramProtocol",
     "DatagramStatistics",
     "Delimited",
+    "ErrorReply",
     "EventLoop",
     "FixedSize",
     "FrameError",
     "FrameTooLarge",
     "FramedProtocol",
     "LengthPrefixed",
+    "LineAndBody",
+    "Marked",
     "PeerTimeout",
     "Pool",
     "PoolError",

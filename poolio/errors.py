@@ -1,5 +1,8 @@
 """Owns the exceptions that poolio raises. Knows nothing else; every floor may import it."""
 
+__all__ = ["BufferReleased", "ErrorReply", "FrameError", "FrameTooLarge", "PoolError", "PoolExhausted"]
+
+
 __all__ = ["BufferReleased", "FrameError", "FrameTooLarge", "PeerTimeout", "PoolError", "PoolExhausted"]
 
 
@@ -31,6 +34,10 @@ class FrameTooLarge(FrameError):
 
     def __reduce__(self) -> tuple[type, tuple[int, int]]:
         return type(self), (self.size, self.limit)
+
+
+class ErrorReply(Exception):
+    """An error that a peer has answered, as a value: a codec returns it, and does not raise it."""
 
 
 class PeerTimeout(PoolError, TimeoutError):

@@ -10,6 +10,8 @@ cdef extern from "Python.h":
     bint PyIndex_Check(object value)
     object PyNumber_Index(object value)
     Py_ssize_t PyNumber_AsSsize_t(object value, PyObject *error) except? -1
+    bint PyLong_Check(object value)
+    long long PyLong_AsLongLong(object value) except? -1
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     uint64_t PyLong_AsUnsignedLongLongMask(object value) except? <uint64_t>-1
     double PyFloat_AsDouble(object value) except? -1.0
@@ -20,6 +22,8 @@ cdef extern from "Python.h":
 
     # sequences and text
     object PySeqIter_New(object sequence)
+    bint PyUnicode_Check(object value)
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     object PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
     Py_ssize_t PyList_GET_SIZE(PyObject *items)
     PyObject *PyList_GET_ITEM(PyObject *items, Py_ssize_t index)

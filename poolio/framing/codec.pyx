@@ -251,10 +251,19 @@ cdef bint _takes_pool(encode) except -1:
 
 cdef Py_ssize_t size_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1:
     """Return the value; TypeError if it is no integer, ValueError if it is not in least..most bytes."""
+    return _number_in(name, value, least, most, " bytes")
+
+
+cdef Py_ssize_t count_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1:
+    """As size_in(), for what is not counted in bytes."""
+    return _number_in(name, value, least, most, "")
+
+
+cdef Py_ssize_t _number_in(name, value, Py_ssize_t least, Py_ssize_t most, unit) except? -1:
     if not PyIndex_Check(value):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__!r}")
     if not least <= value.__index__() <= most:
-        raise ValueError(f"{name} must be in {least}..{most} bytes, not {value}")
+        raise ValueError(f"{name} must be in {least}..{most}{unit}, not {value}")
     return value
 
 

@@ -6,6 +6,8 @@ from poolio.memory.pool cimport Pool
 
 cdef enum:
     LARGEST_HEADER = 64
+    # Up to this many bytes a copy into one Buffer costs less than sending header and body as two pieces.
+    COPY_UP_TO = 4096
 
 # Return the bytes of these pieces together; TypeError for a piece that is not bytes-like
 cdef Py_ssize_t sum_of(tuple pieces) except -1

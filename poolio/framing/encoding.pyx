@@ -17,10 +17,6 @@ from poolio.memory.allocation cimport ensure_alive
 from poolio.memory.buffer cimport Buffer, slice_of
 from poolio.memory.pool cimport Pool, default_pool
 
-cdef enum:
-    # Up to this many bytes a copy into one Buffer costs less than sending header and body as two pieces.
-    COPY_UP_TO = 4096
-
 
 cdef Pool pool_or_default(pool):
     if pool is None:

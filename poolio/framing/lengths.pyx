@@ -3,7 +3,7 @@
 Refuses to know connections (codec) and how bytes are laid into memory (encoding).
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
@@ -140,65 +140,114 @@ cdef class LengthPrefixed(Codec):
 
 
 cdef class Varint(Codec):
-    "Varint(*, max_frame=1048576, too_large='raise')\n--\n\n" \
+    "Varint(*, offset=0, header='strip', width=10, max_frame=1048576, too_large='raise')\n--\n\n" \
         """Frames with their length before them as a variable-length integer: groups of 7 bits, the lowest first, the
-    high bit set on all but the last byte, 10 bytes at most (LEB128, as in Protocol Buffers' delimited messages).
+    high bit set on all but the last byte (LEB128, as in Protocol Buffers' delimited messages and in MQTT).
 
+    offset      bytes of the header before the length: 0 to 32
+    header      with "strip" frames are bodies; with "keep" they begin with the header
+    width       the most bytes of a length: 10 by default, which any of 64 bits fits; 4 in MQTT
     max_frame, too_large   as in Codec; max_frame is for the body
 
-    FrameError for a length that does not end within 10 bytes or does not fit 64 bits.
+    The header is `offset` bytes and the length. FrameError for a length that does not end within `width` bytes or does
+    not fit 64 bits.
     """
 
-    def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
+    cdef readonly int width
+    cdef Py_ssize_t offset
+    cdef Py_ssize_t largest         # the largest body that can be written: max_frame, or what the length can say
+    cdef bint keeps
+
+    def __cinit__(self, *arguments, **options):
+        self.width = self.header_room = VARINT_BYTES    # valid values, even if a subclass does not call __init__()
+        self.largest = MAX_FRAME
+
+    def __init__(self, *, offset=0, header="strip", width=10, max_frame=MAX_FRAME, too_large="raise"):
         super().__init__(max_frame=max_frame, too_large=too_large)
-        self.header_room = VARINT_BYTES
+        self.offset = size_in("offset", offset, 0, LARGEST_HEADER // 2)
+        self.width = size_in("width", width, 1, VARINT_BYTES)
+        self.keeps = one_of("header", header, "strip", "keep")
+        self.largest = min(self.max_frame, (1 << 7 * width) - 1)
+        self.header_room = VARINT_BYTES if self.offset == 0 else 0
 
     def __repr__(self):
         return f"<poolio.Varint, max_frame {self.max_frame}>"
 
     cpdef object decode(self, Chain chain):
-        cdef char header[VARINT_BYTES]
         cdef const char *data
-        cdef Py_ssize_t there, width
-        cdef uint64_t size
+        cdef Py_ssize_t width
+        cdef uint64_t size = 0
         ensure_chain(chain)
-        while chain.size > 0:
-            there = min(chain.size, VARINT_BYTES)
+        while chain.size > self.offset:
             data = chain.first.data
-            if chain.first.length < there:
-                chain.read_into(header, there)
-                data = header
-            width = _varint_at(data, there, &size)
-            if width == 0:
-                if there == VARINT_BYTES:
-                    raise FrameError("a length that does not fit 64 bits, or does not end within 10 bytes")
-                break
+            width = 1
+            if chain.first.length > self.offset and <unsigned char>data[self.offset] < 128:
+                size = <unsigned char>data[self.offset]
+            else:
+                width = self._long_length(chain, &size)
+                if width == 0:
+                    break
+            width += self.offset
             if size > <uint64_t>self.max_frame:
                 self._too_large(chain, size, <uint64_t>width)
                 continue
             if chain.size < width + <Py_ssize_t>size:
                 chain.wanted = width + <Py_ssize_t>size
                 return None
+            if self.keeps:
+                return chain.cut(width + <Py_ssize_t>size)
             return chain.cut_out(width, <Py_ssize_t>size, 0)
-        chain.wanted = chain.size + 1
+        chain.wanted = max(chain.size, self.offset) + 1
         return None
 
-    def encode(self, *pieces, pool=None):
-        """Return one Buffer: the length, and these bytes-like objects. FrameTooLarge beyond max_frame.
+    cdef Py_ssize_t _long_length(self, Chain chain, uint64_t *size) except -1:
+        """Return how many bytes the length takes; 0 if it does not end yet."""
+        cdef char header[LARGEST_HEADER]
+        cdef const char *data = chain.first.data
+        cdef Py_ssize_t there = min(chain.size, self.offset + self.width)
+        cdef Py_ssize_t width
+        if chain.first.length < there:
+            chain.read_into(header, there)
+            data = header
+        width = _varint_at(data + self.offset, there - self.offset, size)
+        if width == 0 and there == self.offset + self.width:
+            raise FrameError(f"a length does not fit 64 bits, or does not end within {self.width} bytes")
+        return width
 
-        pool  where the Buffer lies; None means the default pool. PoolExhausted at its limit
+    def encode(self, *pieces, before=b"", pool=None):
+        """Return one Buffer: the header, and these bytes-like objects as the body.
+
+        before  the `offset` bytes in front of the length
+        pool    where the Buffer lies; None means the default pool
+
+        FrameTooLarge beyond max_frame, and beyond what the length can say; PoolExhausted at the pool's limit.
         """
-        return frame_of(self, VARINT_BYTES, pieces, pool_or_default(pool))
+        cdef bytes front = before if PyBytes_CheckExact(before) else bytes(before)
+        if PyBytes_GET_SIZE(front) != self.offset:
+            raise ValueError(f"before must be {self.offset} bytes, the offset of the length, not {len(front)}")
+        if self.offset == 0:
+            return frame_of(self, VARINT_BYTES, pieces, pool_or_default(pool))
+        return self._behind(front, pieces, pool_or_default(pool))
+
+    cdef Buffer _behind(self, bytes front, tuple pieces, Pool pool):
+        """Return one Buffer: these bytes, the length, and the body."""
+        cdef char header[LARGEST_HEADER]
+        cdef Py_ssize_t size = sum_of(pieces)
+        cdef Py_ssize_t width = self.put_header(header + LARGEST_HEADER, size)
+        cdef Buffer frame = joined(pool, pieces, size, self.offset + width, 0)
+        memcpy(frame.data, PyBytes_AS_STRING(front), <size_t>self.offset)
+        memcpy(frame.data + self.offset, header + LARGEST_HEADER - width, <size_t>width)
+        return frame
 
     cdef object build(self, tuple pieces, Pool pool):
-        return header_and_body(self, pieces, pool)
+        return header_and_body(self, pieces, pool) if self.offset == 0 else self.encode(*pieces, pool=pool)
 
     cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1:
         cdef Py_ssize_t width = 1
         cdef Py_ssize_t rest = size >> 7
         cdef Py_ssize_t index
-        if size > self.max_frame:
-            raise FrameTooLarge(size, self.max_frame)
+        if size > self.largest:
+            raise FrameTooLarge(size, self.largest)
         while rest > 0:
             rest >>= 7
             width += 1

@@ -12,6 +12,9 @@ from poolio.memory.pool cimport Pool
 
 cdef enum:
     UNTIL_THE_END = -1
+    # what _seek() returns instead of an index
+    NOT_YET = -1                # the separator is not there, and may still come
+    TOO_FAR = -2                # the separator is not within the limit, whatever comes
 
 cdef struct Link:
     # LIFETIME of data: while the link is in the chain

@@ -36,8 +36,6 @@ from poolio.errors import FrameTooLarge
 
 cdef enum:
     LARGEST_BLOCK = 32768       # bytes for small rests that move together: an eighth of a default slab
-    NOT_YET = -1                # the separator is not there, and may still come
-    TOO_FAR = -2                # the separator is not within the limit, whatever comes
 
 cdef SpareList spare_links
 

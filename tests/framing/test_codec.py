@@ -6,6 +6,7 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.grammars import MEMCACHED, NATS, Lines, Values
 from kit.reference import Ended, Fixed, Prefixed, Variable
 from kit.splits import CUTS, RULES, agree, all_codecs, arbitrary, both_modes, quick, well_formed, zeroing_modes
 
@@ -43,7 +44,19 @@ STREAMS = {
     "varint": (Variable(max_frame=3), b"\0\1a\x80\0\x82\x80\0ab\x83\0abc\x84\0abcd\1b"),
     "varint discarding": (Variable(3, "discard"), b"\0\1a\x80\0\x82\x80\0ab\x83\0abc\x84\0abcd\1b"),
     "varint too long": (Variable(), b"\1a" + b"\x80" * 9 + b"\2" + b"\1b"),
+    "mqtt": (Variable(max_frame=3, offset=1, header="keep", width=2), b"a\0b\1cd\x83\0abce\x80\x80"),
     "fixed": (Fixed(3), b"abcdefgh"),
+    "values": (Values(max_frame=40), b"*3\r\n$1\r\na\r\n*1\r\n+b\r\n:-5\r\n$-1\r\n-E\r\n*0\r\n$0\r\n\r\n"
+                                     b"*1\r\n+" + b"x" * 40),
+    "commands": (Values("commands", "split", bytes_up_to=1),
+                 b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\r\nPING a\n*0\r\n*1\r\n$1\r\nx\r\n*1\r\n:1\r\n"),
+    "no number": (Values(), b":1\r\n:1x\r\n"),
+    "memcached": (Lines(MEMCACHED, max_line=20), b"set k 0 0 2\r\nab\r\nget  k\r\n\r\nset k 0 0 1 noreply\r\na\r\n"
+                                                    b"get" + b"k" * 20),
+    "nats": (Lines(NATS, "any case"), b"Pub s 2\r\nab\r\nINFO { 1,  2 }\r\nPING\r\npub s\tr 1\r\na\r\nPUB\r\n"),
+    "chunks": (Lines(0, separator=b";", base=16, zero="lines", bytes_up_to=1),
+               b"A ; x=1\r\n0123456789\r\n0\r\n\r\n1\r\na\r\n0;x\r\nA: b\r\nC: d\r\n\r\n2\r\nabc"),
+    "netstrings": (Lines(0, line_end=b":", body_end=b",", max_frame=8), b"0:,3:abc,1:,,5:abcde,6:"),
     "lines": (Ended((b"\r\n", b"\n"), max_frame=4), b"a\r\n\n\r\n\rb\r\r\nabcd\nabc\r\nabcde\nc\n"),
     "lines discarding": (Ended((b"\r\n", b"\n"), max_frame=4, too_large="discard"),
                          b"abcde\nab\nabcdefgh\r\n\nabcd\rx\nc\n"),
@@ -119,6 +132,8 @@ def test_frame_too_large_pickled_is_the_same(protocol):
     (poolio.Varint(max_frame=1), b"\1a", b"\2", poolio.FrameTooLarge),
     (poolio.Delimited(b"\n", max_frame=1), b"a\n", b"ab\n", poolio.FrameTooLarge),
     (poolio.Delimited(b"\n", max_frame=1), b"a\n", b"ab", poolio.FrameTooLarge),
+    (poolio.Marked(), b"$1\r\na\r\n", b"$1x\r\n", poolio.FrameError),
+    (poolio.Marked(max_frame=7), b"$1\r\na\r\n", b"$2\r\n", poolio.FrameTooLarge),
 ])
 def test_error_behind_good_frames_comes_at_the_next_feed_and_loses_nothing(codec, good, bad, error):
     assert codec.feed(good * 3 + bad + b"more") == [b"a"] * 3
@@ -141,7 +156,7 @@ def test_released_buffer_fed_raises_and_loses_nothing(pool):
 
 @pytest.mark.parametrize("codec, rest", [
     (poolio.LengthPrefixed(), b"\0\0\0\4abc"), (poolio.LengthPrefixed(), b"\0"), (poolio.Varint(), b"\x80"),
-    (poolio.FixedSize(4), b"abc"),
+    (poolio.FixedSize(4), b"abc"), (poolio.Marked(), b"*2\r\n:1\r\n"), (poolio.LineAndBody(0), b"3\r\nabc"),
 ])
 def test_decode_last_in_mid_frame_raises_with_what_is_there(codec, rest):
     assert codec.feed(rest) == []

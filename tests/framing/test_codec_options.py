@@ -31,6 +31,26 @@ BAD_OPTIONS = {
     "one delimiter empty": (lambda: poolio.Delimited((b"a", b"")), "empty.*b''"),
     "ends": (lambda: poolio.Delimited(b"x", ends="drop"), "'strip' or 'keep', not 'drop'"),
     "last": (lambda: poolio.Delimited(b"x", last="drop"), "'refuse' or 'deliver', not 'drop'"),
+    "varint offset": (lambda: poolio.Varint(offset=33), r"0\.\.32.*not 33"),
+    "varint header": (lambda: poolio.Varint(header="drop"), "'strip' or 'keep', not 'drop'"),
+    "varint width": (lambda: poolio.Varint(width=11), r"width.*1\.\.10 bytes, not 11"),
+    "varint width 0": (lambda: poolio.Varint(width=0), r"width.*1\.\.10 bytes, not 0"),
+    "frames": (lambda: poolio.Marked(frames="all"), "'values' or 'commands', not 'all'"),
+    "inline": (lambda: poolio.Marked(frames="commands", inline="yes"), "'refuse' or 'split', not 'yes'"),
+    "inline values": (lambda: poolio.Marked(inline="split"), "inline.*needs frames='commands'"),
+    "bytes_up_to": (lambda: poolio.Marked(bytes_up_to=-1), r"bytes_up_to.*0\.\.\d+ bytes, not -1"),
+    "max_items": (lambda: poolio.Marked(max_items=0), r"max_items.*1\.\.\d+, not 0"),
+    "max_depth": (lambda: poolio.Marked(max_depth=33), r"max_depth.*1\.\.32, not 33"),
+    "mark": (lambda: poolio.Marked(marks={b"**": "array"}), r"length 1.*not b'\*\*'"),
+    "mark of nothing": (lambda: poolio.Marked(marks={b"*": "list"}), "array, string.*not 'list'"),
+    "verbs": (lambda: poolio.LineAndBody({}, verbs="all"), "'exact' or 'any case', not 'all'"),
+    "separator": (lambda: poolio.LineAndBody(0, separator=b", "), "separator.*one byte.*not b', '"),
+    "separator space": (lambda: poolio.LineAndBody(0, separator=b" "), "separator.*no space.*not b' '"),
+    "base": (lambda: poolio.LineAndBody(0, base=8), "base must be 10 or 16, not 8"),
+    "line_end": (lambda: poolio.LineAndBody(0, line_end=b""), "line_end must not be empty"),
+    "zero": (lambda: poolio.LineAndBody(0, zero="none"), "'body' or 'lines', not 'none'"),
+    "line bytes_up_to": (lambda: poolio.LineAndBody(0, bytes_up_to=-1), r"bytes_up_to.*0\.\.\d+ bytes, not -1"),
+    "max_line": (lambda: poolio.LineAndBody(0, max_line=0), r"max_line.*1\.\.\d+ bytes, not 0"),
     "codec": (lambda: poolio.Codec(max_frame=0), r"1\.\.\d+ bytes, not 0"),
 }
 
@@ -47,6 +67,9 @@ def test_option_out_of_range_raises_and_names_value_and_limit(make, message):
     lambda: poolio.FixedSize("5"), lambda: poolio.FixedSize(1.5), lambda: poolio.LengthPrefixed(offset="1"),
     lambda: poolio.LengthPrefixed(max_frame="1"), lambda: poolio.LengthPrefixed(adjustment=None),
     lambda: poolio.LengthPrefixed(max_frame=1.5), lambda: poolio.LengthPrefixed(offset=1.5),
+    lambda: poolio.Varint(offset=1.5), lambda: poolio.Varint(width="4"), lambda: poolio.Marked(max_items="1"),
+    lambda: poolio.Marked(marks=None), lambda: poolio.LineAndBody(None), lambda: poolio.LineAndBody({"set": 4}),
+    lambda: poolio.LineAndBody({b"set": []}), lambda: poolio.LineAndBody(0, line_end="\n"),
 ])
 def test_option_of_other_type_raises(make):
     with pytest.raises(TypeError):
@@ -55,6 +78,10 @@ def test_option_of_other_type_raises(make):
 
 @pytest.mark.parametrize("code", [
     "poolio.LengthPrefixed().decode(None)", "poolio.Varint().decode(None)", "poolio.FixedSize(1).decode(None)",
+    "poolio.Marked().decode(None)", "poolio.LineAndBody(0).decode(None)",
+    "poolio.Marked.__new__(poolio.Marked).feed(b'*1\\r\\n:1\\r\\n')", "poolio.Marked.__new__(poolio.Marked).encode(1)",
+    "poolio.LineAndBody.__new__(poolio.LineAndBody).feed(b'1\\r\\n')",
+    "poolio.LineAndBody.__new__(poolio.LineAndBody).encode((b'1',))",
     "poolio.Delimited(b'x').decode(None)", "poolio.Delimited(b'x').decode_last(None)",
     "poolio.Codec().decode_last(None)", "poolio.Codec().gather(None)", "poolio.Varint().gather(None)",
     "poolio.LengthPrefixed.__new__(poolio.LengthPrefixed).decode(poolio.Chain())",

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.splits import RULES, SIZES, all_codecs, body_of, quick
+from kit.splits import RULES, SIZES, body_of, codecs_of_bodies, quick
 
 import poolio
 
 
-@all_codecs
+@codecs_of_bodies
 def test_encoded_then_fed_comes_back(kind):
     @settings(quick, max_examples=150)
     @given(st.data())

@@ -6,7 +6,7 @@ import gc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.reference import Parsed, pieces_of
+from kit.reference import Parsed, pieces_of, shown
 from kit.splits import CUTS, RULES, all_codecs, quick, well_formed
 
 import poolio
@@ -241,7 +241,7 @@ def test_codec_of_two_chains_keeps_them_apart(kind):
 def decode_what_is_there(codec, chain, parsed):
     try:
         while (frame := codec.decode(chain)) is not None:
-            parsed.frames.append(bytes(frame))
+            parsed.frames.append(shown(frame))
     except poolio.FrameError as error:
         parsed.error = type(error)
 

@@ -10,7 +10,7 @@ import re
 
 import poolio
 
-VARINT = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
+VARINTS = [re.compile(rb"[\x80-\xff]{0,%d}[\x00-\x7f]" % most) for most in range(10)]
 
 
 @dataclasses.dataclass
@@ -74,20 +74,25 @@ class Prefixed:
 class Variable:
     max_frame: int = 1 << 20
     too_large: str = "raise"
+    offset: int = 0
+    header: str = "strip"
+    width: int = 10
 
     def codec(self):
         return poolio.Varint(**dataclasses.asdict(self))
 
-    def wire(self, body):
-        header, size = bytearray(), len(body)
+    def wire(self, body, fill=b"\xaa"):
+        """A frame of this body; None if the field can't say its length."""
+        header, size = bytearray(fill * self.offset), len(body)
         while size > 127:
             header.append(size % 128 + 128)
             size //= 128
-        return bytes(header) + bytes([size]) + body
+        header.append(size)
+        return bytes(header) + body if len(header) <= self.offset + self.width else None
 
     def parse(self, stream):
         parsed, at = Parsed(), 0
-        while match := VARINT.match(stream, at):
+        while match := VARINTS[self.width - 1].match(stream, at + self.offset):
             body = sum((byte & 127) << 7 * place for place, byte in enumerate(match[0]))
             if body >= 1 << 64:
                 break
@@ -99,10 +104,11 @@ class Variable:
             elif len(stream) < match.end() + body:
                 break
             else:
-                parsed.frames.append(stream[match.end():match.end() + body])
+                parsed.frames.append(stream[at if self.header == "keep" else match.end():match.end() + body])
             at = min(match.end() + body, len(stream))
         parsed.rest = stream[at:]
-        if parsed.error is None and (len(parsed.rest) >= 10 and (not match or body >= 1 << 64)):
+        is_long = len(parsed.rest) >= self.offset + self.width
+        if parsed.error is None and is_long and (not match or body >= 1 << 64):
             parsed.error = (poolio.FrameError, None, None)
         return parsed
 
@@ -179,6 +185,21 @@ def error_of(error):
         type(error), None, None)
 
 
+def shown(frame):
+    """A frame with all Buffers in it as bytes, and errors as what can be compared."""
+    if isinstance(frame, tuple):
+        return tuple(map(shown, frame))
+    if isinstance(frame, poolio.ErrorReply):
+        return {"error": str(frame)}
+    return bytes(frame) if isinstance(frame, poolio.Buffer) else frame
+
+
+def buffers_in(frames):
+    """All Buffers in them, also in tuples."""
+    return [buf for frame in frames for buf in (buffers_in(frame) if isinstance(frame, tuple) else [frame])
+            if isinstance(buf, poolio.Buffer)]
+
+
 def feed_all(codec, reads, after=lambda frames: None):
     """Feed them all; return what came out. After an error nothing more may come, and that error comes each time."""
     parsed = Parsed()
@@ -190,7 +211,7 @@ def feed_all(codec, reads, after=lambda frames: None):
             parsed.error = error_of(error)
         else:
             assert parsed.error is None or frames == []
-            parsed.frames += [bytes(frame) for frame in frames]
+            parsed.frames += [shown(frame) for frame in frames]
             after(frames)
             codec.chain.check()
     parsed.discarded = codec.discarded

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import poolio
+from kit import drawn
 from kit.memory import SMALL_SLAB
 from kit.reference import Ended, Fixed, Prefixed, Variable, compare, pieces_of
 
@@ -38,13 +39,18 @@ prefixed = st.builds(
 )
 RULES = {
     "LengthPrefixed": prefixed,
-    "Varint": st.builds(Variable, max_frame=LIMITS, too_large=MODES),
+    "Varint": st.builds(
+        Variable, max_frame=LIMITS, too_large=MODES, offset=st.sampled_from([0, 0, 1, 3, 32]),
+        header=st.sampled_from(["strip", "keep"]), width=st.sampled_from([10, 10, 4, 1, 2])),
     "FixedSize": st.builds(Fixed, size=st.one_of(st.integers(1, 9), st.integers(1, 9000))),
     "Delimited": st.builds(
         Ended, DELIMITERS, ends=st.sampled_from(["strip", "keep"]), last=st.sampled_from(["refuse", "deliver"]),
         max_frame=LIMITS, too_large=MODES),
+    "Marked": drawn.marked,
+    "LineAndBody": drawn.lines,
 }
 all_codecs = pytest.mark.parametrize("kind", RULES)
+codecs_of_bodies = pytest.mark.parametrize("kind", [kind for kind in RULES if kind not in drawn.STREAMS])
 
 
 def body_of(size, kind="", seed=0):
@@ -56,6 +62,8 @@ def body_of(size, kind="", seed=0):
 @st.composite
 def well_formed(draw, kind, rules):
     """Frames, and sometimes a piece of one more."""
+    if kind in drawn.STREAMS:
+        return draw(drawn.STREAMS[kind](rules))
     if isinstance(rules, Fixed):
         sizes = [rules.size] * draw(st.integers(0, 4))
     else:
@@ -72,6 +80,8 @@ def arbitrary(kind):
             st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"\r", b"\n", b"ab", b"\r\n", b"c" * 300, b"x" * 700]),
                      max_size=60).map(b"".join),
             st.binary(max_size=40))
+    if kind in drawn.PIECES:
+        return st.lists(st.sampled_from(drawn.PIECES[kind]), max_size=40).map(b"".join)
     small = st.lists(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 5, 64, 127, 128, 129, 255]), max_size=60).map(bytes)
     return st.one_of(small, st.binary(max_size=60), st.builds(lambda start, size: start + bytes(size), small, SIZES))
 

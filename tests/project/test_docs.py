@@ -111,7 +111,7 @@ def test_moved_ports_are_reached_by_their_names(monkeypatch):
 def test_reference_has_every_public_name():
     text = "".join(path.read_text() for path in DOCS.glob("reference*.md"))
     named = re.findall(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
-    assert sorted(named) == poolio.__all__
+    assert sorted(named) == sorted(poolio.__all__)
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), ROOT / "poolio" / "README.md", *PAGES],

@@ -1,25 +1,18 @@
 """The examples run as they stand, as a user would start them."""
 
 import contextlib
-import os
 import pathlib
+import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 
 import pytest
+from kit.examples import serving, start  # noqa: F401 (a fixture)
 from kit.pairs import needs_own_transports
 
 EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
-
-
-def start(*arguments):
-    environment = dict(os.environ, PYTHONUNBUFFERED="1")
-    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=environment)
 
 
 @pytest.mark.parametrize("zeroing", ["never", "on_alloc", "on_release"])
@@ -35,28 +28,6 @@ def test_echo_server_echoes_and_stops_on_interrupt(zeroing):
         finally:
             server.kill()
     assert (server.returncode, output, errors) == (0, "stopped\n", "")
-
-
-@pytest.fixture
-def serving():
-    """Start an example that serves; returns its port. It ends by Ctrl-C, without a complaint."""
-    servers = []
-
-    def begin(*arguments):
-        servers.append(start(*arguments))
-        return int(re.search(r":(\d+)", servers[-1].stdout.readline())[1])
-
-    begin.newest = lambda: servers[-1]
-    yield begin
-    for server in servers:
-        server.send_signal(signal.SIGINT)
-        try:
-            _, errors = server.communicate(timeout=30)
-        finally:
-            server.kill()
-        assert (server.returncode, errors) == (0, "")
-
-
 
 
 @needs_own_transports

@@ -76,7 +76,7 @@ def tracked():
 
 
 def test_all_is_sorted_and_every_name_exists():
-    assert poolio.__all__ == sorted(poolio.__all__)
+    assert poolio.__all__ == sorted(poolio.__all__, key=lambda name: (not name.isupper(), name))
     assert [name for name in poolio.__all__ if not hasattr(poolio, name)] == []
 
 

@@ -62,7 +62,8 @@ def test_internal_class_is_not_made_from_python(module, name):
             kind()
 
 
-@pytest.mark.parametrize("codec", (poolio.Delimited, poolio.LengthPrefixed, poolio.Varint, poolio.FixedSize))
+@pytest.mark.parametrize("codec", (
+    poolio.Delimited, poolio.LengthPrefixed, poolio.Varint, poolio.FixedSize, poolio.Marked, poolio.LineAndBody))
 def test_codec_whose_init_was_not_called_raises_or_works(codec):
     class Forgetful(codec):
         def __init__(self):

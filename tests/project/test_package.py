@@ -74,7 +74,7 @@ def test_wheel_alone_in_an_empty_environment_works(dist, tmp_path):
     assert str(tmp_path) in result.stdout
 
 
-def test_extension_of_somebody_else_builds_against_the_wheel_and_runs(dist, tmp_path):
+def test_extensions_of_somebody_else_build_against_the_wheel_and_run(dist, tmp_path):
     shutil.copytree(CLIENT, tmp_path / "client")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
@@ -83,3 +83,12 @@ def test_extension_of_somebody_else_builds_against_the_wheel_and_runs(dist, tmp_
     subprocess.run([python, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=tmp_path / "client", check=True)
     done = subprocess.run([python, "try_it.py"], cwd=tmp_path / "client", capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("client works\n", "")
+    page = (ROOT / "docs" / "cython.md").read_text()
+    for name, language, mark in (("pairs.pyx", "cython", "cdef class Pairs"), ("setup.py", "python", "# setup.py")):
+        code, = [code for code in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) if mark in code]
+        (tmp_path / name).write_text(code)
+    command, = re.findall(r"^python (setup.py .*)$", page, re.MULTILINE)
+    subprocess.run([python, *command.split()], cwd=tmp_path, check=True)
+    use, = re.findall(r"^python -c '(.*)'$", page, re.MULTILINE)
+    done = subprocess.run([python, "-c", use], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[b'ab', b'cd']\n", "")

@@ -156,3 +156,34 @@ async def test_handler_of_a_stream_that_has_a_bug_is_reported():
     server.close()
     await server.wait_closed()
     assert [str(context["exception"]) for context in handled] == ["of its own making"]
+
+
+WRONG = (b"\xc8" + bytes(9), b"\x05ab", b"\x01a\xff", b"\x09")
+
+
+@pytest.mark.parametrize("way", ("frames_received", "frame_received", "stream"))
+@on("poolio", "asyncio")
+async def test_thousand_malformed_connections_are_thousand_lines_and_no_traceback(way, caplog):
+    async def handle(reader, writer):
+        async for _ in reader.frames(Kept.codec):
+            pass
+
+    async def misbehave(number):
+        reader, writer = await poolio.open_connection(*server.sockets[0].getsockname()[:2])
+        writer.write(WRONG[number % len(WRONG)])
+        writer.write_eof()
+        assert await reader.read(-1) == b""
+        writer.close()
+
+    caplog.set_level(logging.DEBUG)
+    handled = collect_errors()
+    factory = {"frames_received": Kept, "frame_received": Single, "stream": lambda: poolio.StreamProtocol(handle)}[way]
+    server = await net().create_server(factory, "127.0.0.1", 0)
+    for start in range(0, 1000, 50):
+        await asyncio.gather(*map(misbehave, range(start, start + 50)))
+    await eventually(lambda: len(caplog.records) >= 1000)
+    server.close()
+    await server.wait_closed()
+    assert handled == []
+    assert {(record.levelname, record.name, record.exc_info) for record in caplog.records} == {("INFO", "poolio", None)}
+    assert len(caplog.records) == 1000

@@ -17,7 +17,8 @@ import poolio
 BODY = 20
 CODECS = {
     "length": poolio.LengthPrefixed, "varint": poolio.Varint, "lines": lambda: poolio.Delimited(b"\r\n"),
-    "fixed": lambda: poolio.FixedSize(BODY),
+    "fixed": lambda: poolio.FixedSize(BODY), "mqtt": lambda: poolio.Varint(offset=0, header="keep", width=4),
+    "marked": poolio.Marked, "line": lambda: poolio.LineAndBody(0),
 }
 every_loop = on("asyncio", *OURS)
 
@@ -31,8 +32,15 @@ class OwnCodec(poolio.Codec):
 
 def codec_length(codec, body):
     """Bytes of this frame."""
-    extra = {poolio.LengthPrefixed: 4, poolio.Varint: 1, poolio.Delimited: 2}
+    extra = {poolio.LengthPrefixed: 4, poolio.Varint: 1, poolio.Delimited: 2, poolio.Marked: 7, poolio.LineAndBody: 6}
     return extra.get(type(codec), 0) + len(body)
+
+
+def parts_of(codec, body):
+    """What its write_frame() and encode() take for one frame."""
+    if isinstance(codec, poolio.Marked):
+        return [body]
+    return [(None,), body] if isinstance(codec, poolio.LineAndBody) else [body[:7], body[7:]]
 
 
 def framed(pool, codec):
@@ -57,13 +65,13 @@ async def connection(factory):
 
 async def by_protocol(pool, codec, body):
     async with connection(framed(pool, codec)) as (protocol, peer):
-        protocol.write_frame(body[:7], body[7:])
+        protocol.write_frame(*parts_of(codec, body))
         return await received_by(peer, codec_length(codec, body))
 
 
 async def by_writer(pool, codec, body):
     async with connection(lambda: poolio.StreamProtocol(pool=pool)) as (protocol, peer):
-        protocol.writer.write_frame(codec, body)
+        protocol.writer.write_frame(codec, *parts_of(codec, body))
         return await received_by(peer, codec_length(codec, body))
 
 
@@ -77,13 +85,13 @@ async def by_builder(pool, codec, body):
 
 async def by_encode(pool, codec, body):
     async with connection(framed(pool, codec)) as (protocol, peer):
-        protocol.write(codec.encode(body, pool=pool))
+        protocol.write(codec.encode(*parts_of(codec, body), pool=pool))
         return await received_by(peer, codec_length(codec, body))
 
 
 async def by_gather(pool, codec, body):
     async with connection(framed(pool, codec)) as (protocol, peer):
-        protocol.writelines(codec.gather([body], pool=pool))
+        protocol.writelines(codec.gather(parts_of(codec, body), pool=pool))
         return await received_by(peer, codec_length(codec, body))
 
 

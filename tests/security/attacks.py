@@ -47,6 +47,34 @@ def varints_byte_by_byte(n):
     return feeding(poolio.Varint(max_frame=LARGE), [b"\x81", b"\x80", b"\0", b"x"] * (n // 4))
 
 
+def array_byte_by_byte(n):
+    codec = poolio.Marked(max_frame=LARGE, max_items=LARGE)
+    return feeding(codec, [b"*%d\r\n" % n, *[b":", b"1", b"\r", b"\n"] * (n // 4)])
+
+
+def arrays_in_arrays_byte_by_byte(n):
+    codec = poolio.Marked(max_frame=LARGE, max_depth=32)
+    return feeding(codec, [*[b"*9\r\n"] * 30, *[b"*", b"0", b"\r", b"\n"] * (n // 4)])
+
+
+def text_in_an_array_byte_by_byte(n):
+    return feeding(poolio.Marked(max_frame=LARGE), [b"*1000\r\n" + b":1\r\n" * 900 + b"+", *[b"x"] * n])
+
+
+def empty_commands_in_one_read(n):
+    return feeding(poolio.Marked(frames="commands", inline="split"), [b"\n*0\r\n" * (n // 5)])
+
+
+def announced_body_byte_by_byte(n):
+    codec = poolio.LineAndBody({b"set": 1}, max_frame=LARGE)
+    return feeding(codec, [b"set %d" % n + b" x" * 900 + b"\r\n", *[b"x"] * n])
+
+
+def trailers_byte_by_byte(n):
+    return feeding(poolio.LineAndBody(0, base=16, separator=b";", zero="lines", max_frame=LARGE),
+                   [b"0" + b";x" * 900 + b"\r\n", *[b"x", b"\r", b"\n"] * (n // 3)])
+
+
 def discarded_frame_byte_by_byte(n):
     codec = poolio.LengthPrefixed(4, max_frame=1, too_large="discard")
     return feeding(codec, [n.to_bytes(4, "big"), *[b"x"] * n])
@@ -152,7 +180,9 @@ def sendmany_of_many(n):
 ALL = {
     attack.__name__.replace("_", " "): attack for attack in (
         long_line_byte_by_byte, line_of_beginnings_of_its_end, line_with_one_of_several_ends, lines_in_one_read,
-        frames_in_one_read, large_frame_byte_by_byte, varints_byte_by_byte, discarded_frame_byte_by_byte,
+        frames_in_one_read, array_byte_by_byte, arrays_in_arrays_byte_by_byte, text_in_an_array_byte_by_byte,
+        empty_commands_in_one_read, announced_body_byte_by_byte, trailers_byte_by_byte,
+        large_frame_byte_by_byte, varints_byte_by_byte, discarded_frame_byte_by_byte,
         discarded_line_byte_by_byte, discarded_frames_in_one_read, chain_of_pieces_searched_each_time,
         count_and_split_of_a_pattern, readuntil_of_a_line_that_drips, cancelled_waiters, queue_of_small_pieces,
         sendmany_of_many,

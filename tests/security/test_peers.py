@@ -67,12 +67,14 @@ async def water_marks():
 @pytest.mark.skipif(not OURS, reason="poolio's own transports need epoll")
 def test_limits_of_the_table_are_those_of_the_code():
     low, high = asyncio.run(water_marks())
-    codecs = (poolio.LengthPrefixed(), poolio.Varint(), poolio.Delimited(b"\n"), poolio.Codec())
+    codecs = (poolio.LengthPrefixed(), poolio.Varint(), poolio.Delimited(b"\n"), poolio.Codec(), poolio.Marked(),
+              poolio.LineAndBody(0))
     frames, = {codec.max_frame for codec in codecs}
     backlog = inspect.signature(asyncio.SelectorEventLoop.create_server).parameters["backlog"].default
     assert poolio.default_pool().max_bytes is None
     assert [int(value) for value in re.findall(r"^\| .+ \| (\d+) \|$", DOCUMENT.read_text(), re.M)] == [
-        poolio.default_pool().slab_size, frames, reader.DEFAULT_LIMIT, high, low, stream.BOUNDS["CORK_BYTES"],
+        poolio.default_pool().slab_size, frames, codecs[-2].max_items, codecs[-2].max_depth, codecs[-1].max_line,
+        reader.DEFAULT_LIMIT, high, low, stream.BOUNDS["CORK_BYTES"],
         outbox.BOUNDS["DATAGRAM_HEADER"], 1, datagram.BOUNDS["ENOUGH"],
         listener.BOUNDS["ACCEPTS"],
         backlog, constants.ACCEPT_RETRY_DELAY, shortage.PATIENCE_SECONDS,

@@ -51,6 +51,11 @@ def errors():
         "frame too large": fed(poolio.LengthPrefixed(1, max_frame=4), b"\x1c" + SECRET),
         "line too long": fed(poolio.Delimited(b"\n", max_frame=4), SECRET),
         "length below": fed(poolio.LengthPrefixed(1, counts="frame"), b"\0" + SECRET),
+        "no mark": fed(poolio.Marked(), SECRET),
+        "string without an end": fed(poolio.Marked(), b"$2\r\n" + SECRET),
+        "no count": fed(poolio.Marked(), b"*" + SECRET),
+        "no length": fed(poolio.LineAndBody(0), SECRET + b"\r\n"),
+        "body without an end": fed(poolio.LineAndBody(0), b"2\r\n" + SECRET),
         "varint": fed(poolio.Varint(), b"\xff" * 10 + SECRET),
         "released": released.tobytes,
         "exhausted": lambda: small.from_bytes(SECRET * 300),
@@ -115,6 +120,22 @@ def test_frames_written_over_soiled_memory_send_no_byte_of_it(codec, size):
     assert encoded == gathered
     assert codec.feed(encoded) == [body]
     assert len(encoded) - size <= 10
+    assert not any(encoded[start:start + 4] in SECRET for start in range(len(encoded) - 3))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("codec, frame_of, most", [
+    (poolio.Marked(), lambda body: [[body, 5, None, ValueError("x"), "ok"]], 50),
+    (poolio.LineAndBody(0), lambda body: [(None,), body], 10),
+], ids=["Marked", "LineAndBody"])
+def test_values_and_lines_written_over_soiled_memory_send_no_byte_of_it(codec, frame_of, most, size):
+    body = b"." * size
+    soil()
+    encoded = bytes(codec.encode(*frame_of(body)))
+    soil()
+    assert b"".join(map(bytes, codec.gather(frame_of(body)))) == encoded
+    assert body in encoded
+    assert len(encoded) - size <= most
     assert not any(encoded[start:start + 4] in SECRET for start in range(len(encoded) - 3))
 
 

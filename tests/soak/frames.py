@@ -16,6 +16,7 @@ from terms import PERIOD, Window
 import poolio
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from kit.grammars import Values
 from kit.reference import Ended, Fixed, Parsed, Prefixed, Variable
 
 LARGEST_BODY = 60_000
@@ -68,7 +69,11 @@ class Netstring:
 
 def draw_rules(dice):
     bounds = {"max_frame": dice.choice((UNBOUNDED, UNBOUNDED, 5000, 300)), "too_large": "discard"}
-    kind = dice.choices((Prefixed, Variable, Fixed, Ended, Netstring), (8, 3, 2, 5, 3))[0]
+    kind = dice.choices((Prefixed, Variable, Fixed, Ended, Netstring, Values), (8, 3, 2, 5, 3, 3))[0]
+    if kind is Values:
+        return Values(bytes_up_to=0)            # strings alone: their frames are Buffers, and b""
+    if kind is Variable:
+        return Variable(offset=dice.choice((0, 0, 1, 32)), header=dice.choice(("strip", "keep")), **bounds)
     if kind is Prefixed:
         return Prefixed(
             width=dice.choice((1, 2, 3, 4, 8)), byteorder=dice.choice(("big", "little")),
@@ -78,11 +83,13 @@ def draw_rules(dice):
         return Fixed(dice.choice((1, 7, 100, 5000)))
     if kind is Ended:
         return Ended(dice.choice(DELIMITERS), ends=dice.choice(("strip", "keep")), **bounds)
-    return Netstring() if kind is Netstring else Variable(**bounds)
+    return Netstring()
 
 
 def may_answer(rules):
     """Can the codec write what it has read?"""
+    if isinstance(rules, Values):
+        return False                            # of several pieces it makes several frames
     return not (getattr(rules, "offset", 0) or "keep" in (getattr(rules, "header", ""), getattr(rules, "ends", "")))
 
 
