@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-WhenFull = Literal["wait", "refuse"]
 
 
 def _adapter() -> AdaptedLoop:
@@ -31,7 +30,7 @@ def _adapter() -> AdaptedLoop:
 
 async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: int | None = None, *,
-    start_serving: bool = True, max_connections: int | None = None, when_full: WhenFull = "wait",
+    start_serving: bool = True, max_connections: int | None = None, when_full: Literal["wait", "refuse"] = "wait",
     idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
 ) -> Server:
     """Serve TCP, or TLS with `ssl=`, as `loop.create_server()` does, with its options, on poolio's transports.
@@ -60,7 +59,7 @@ async def create_server(
 
 async def create_unix_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, *,
-    start_serving: bool = True, max_connections: int | None = None, when_full: WhenFull = "wait",
+    start_serving: bool = True, max_connections: int | None = None, when_full: Literal["wait", "refuse"] = "wait",
     idle_timeout: float | None = None, first_frame_timeout: float | None = None, **options: Any,
 ) -> Server:
     """Serve a unix socket, as `loop.create_unix_server()` does, with its options.
