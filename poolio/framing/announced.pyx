@@ -9,7 +9,6 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
-from libc.string cimport memcmp
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
 from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
@@ -35,8 +34,8 @@ cdef object NOWHERE = object()      # what no verb stands for
 cdef class LineAndBody(Codec):
     "LineAndBody(size, *, verbs='exact', separator=None, base=10, line_end=b'\\r\\n', body_end=b'\\r\\n', " \
         "zero='body', bytes_up_to=4096, max_line=8192, max_frame=1048576)\n--\n\n" \
-        """Lines of fields, one of which may announce how many bytes follow the line, as in memcached's text protocol, in
-    NATS and in HTTP's chunks. A frame is a tuple `(fields, body)`: a tuple of `bytes`, and the body, or None.
+        """Lines of fields, one of which may announce how many bytes follow the line, as in memcached's text protocol,
+    in NATS and in HTTP's chunks. A frame is a tuple `(fields, body)`: a tuple of `bytes`, and the body, or None.
 
     size         which field says the length of the body: an index, from the end if negative, for all lines; or a dict
                  of verbs, each the first field of a line, and their indices. Lines with other verbs have no body.
@@ -262,7 +261,10 @@ cdef class LineAndBody(Codec):
         index = None if self._is_text(fields) else self._index_of(fields)
         if (index is None) != (body is None):
             raise FrameError("a line that announces a body needs one, and any other has none")
-        parts = (line, self.line_end) if index is None else self._with_body(line, self._size_at(fields, index), body, size)
+        if index is None:
+            parts = line, self.line_end
+        else:
+            parts = self._with_body(line, self._size_at(fields, index), body, size)
         if sum_of(parts) > self.max_frame:
             raise FrameTooLarge(sum_of(parts), self.max_frame)
         return parts

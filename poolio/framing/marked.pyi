@@ -17,8 +17,8 @@ MAX_DEPTH: int
 class Marked(Codec):
     def __init__(
         self, *, frames: Literal["values", "commands"] = "values", inline: Literal["refuse", "split"] = "refuse",
-        bytes_up_to: int = 4096, marks: Mapping[bytes, _Meaning] | None = None, max_items: int = ..., max_depth: int = ...,
-        max_frame: int = ...,
+        bytes_up_to: int = 4096, marks: Mapping[bytes, _Meaning] | None = None, max_items: int = ...,
+        max_depth: int = ..., max_frame: int = ...,
     ) -> None: ...
     @property
     def bytes_up_to(self) -> int: ...
