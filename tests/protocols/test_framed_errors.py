@@ -162,7 +162,7 @@ WRONG = (b"\xc8" + bytes(9), b"\x05ab", b"\x01a\xff", b"\x09")
 
 
 @pytest.mark.parametrize("way", ("frames_received", "frame_received", "stream"))
-@on("poolio", "asyncio")
+@every_loop
 async def test_thousand_malformed_connections_are_thousand_lines_and_no_traceback(way, caplog):
     async def handle(reader, writer):
         async for _ in reader.frames(Kept.codec):
