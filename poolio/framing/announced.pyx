@@ -5,7 +5,6 @@ the chain knows how far it was searched, and how many bytes it needs before anot
 times at most, however the bytes behind it come.
 """
 
-from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
@@ -14,7 +13,7 @@ from poolio.c.python cimport PY_SSIZE_T_MAX
 from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
 from poolio.framing.cursor cimport Cursor, cursor_at, step, string_at
 from poolio.framing.encoding cimport COPY_UP_TO, joined, pool_or_default, sum_of
-from poolio.memory.chain cimport NOT_YET, TOO_FAR, Chain
+from poolio.memory.chain cimport NOT_YET, TOO_FAR, Chain, bytes_of
 from poolio.memory.digits cimport integer_of_frame, take_digits
 from poolio.memory.pool cimport Pool
 
@@ -70,11 +69,11 @@ cdef class LineAndBody(Codec):
     ):
         super().__init__(max_frame=max_frame)
         self.ignores_case = one_of("verbs", verbs, "exact", "any case")
-        self.line_end = _as_bytes("line_end", line_end)
-        self.body_end = _as_bytes("body_end", body_end)
+        self.line_end = bytes_of("line_end", line_end)
+        self.body_end = bytes_of("body_end", body_end)
         if not self.line_end:
             raise ValueError("line_end must not be empty")
-        self.separator = ANY_SPACE if separator is None else _separator(_as_bytes("separator", separator))
+        self.separator = ANY_SPACE if separator is None else _separator(bytes_of("separator", separator))
         self.blank = self.line_end * 2 if one_of("zero", zero, "body", "lines") else None
         self.bytes_up_to = size_in("bytes_up_to", bytes_up_to, 0, PY_SSIZE_T_MAX // 4)
         self.max_line = size_in("max_line", max_line, 1, PY_SSIZE_T_MAX // 4)
@@ -84,7 +83,7 @@ cdef class LineAndBody(Codec):
             self.size = size
         else:
             self.sizes = {
-                self._verb(_as_bytes("verb", verb)): None if index is None else int(index)
+                self._verb(bytes_of("verb", verb)): None if index is None else int(index)
                 for verb, index in dict(size).items()}
 
     def __repr__(self):
@@ -253,7 +252,7 @@ cdef class LineAndBody(Codec):
         cdef Py_ssize_t size = 0 if body is None else sum_of((body,))
         cdef bytes length = b"%x" % size if self.digits.base == 16 else b"%d" % size
         cdef tuple fields = tuple([
-            length if word is None else b"%d" % word if isinstance(word, int) else _as_bytes("field", word)
+            length if word is None else b"%d" % word if isinstance(word, int) else bytes_of("field", word)
             for word in given])
         cdef bytes line = (b" " if self.separator == ANY_SPACE else bytes((self.separator,))).join(fields)
         cdef tuple parts
@@ -337,12 +336,6 @@ cdef bytes _front_of(Chain chain, Py_ssize_t count):
     front = PyBytes_FromStringAndSize(NULL, count)
     chain.read_into(PyBytes_AS_STRING(front), count)
     return front
-
-
-cdef bytes _as_bytes(name, value):
-    if not PyObject_CheckBuffer(value):
-        raise TypeError(f"a {name} is a bytes-like object, not {type(value).__name__!r}")
-    return bytes(value)
 
 
 cdef int _separator(bytes separator) except -1:

@@ -4,11 +4,10 @@ Refuses to know what is read there. Called by marked and announced. A cursor tak
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memcpy
 
 from poolio.c.guard cimport ensure
 from poolio.memory.buffer cimport Buffer, slice_of
-from poolio.memory.chain cimport Chain, Link
+from poolio.memory.chain cimport Chain, read_from
 
 
 cdef void cursor_at(Cursor *cursor, Chain chain, Py_ssize_t at) noexcept:
@@ -46,22 +45,8 @@ cdef const char *straddling(Cursor *cursor, Chain chain, char *copy, Py_ssize_t 
     there[0] = min(max(cursor.link.length - cursor.here, WINDOW), chain.size - cursor.at)
     if there[0] <= cursor.link.length - cursor.here:
         return cursor.link.data + cursor.here
-    _read(cursor, copy, there[0])
+    read_from(cursor.link, cursor.here, copy, there[0])
     return copy
-
-
-cdef void _read(Cursor *cursor, char *target, Py_ssize_t count) noexcept:
-    """Copy the next `count` bytes, which are there. The cursor stays."""
-    cdef Link *link = cursor.link
-    cdef Py_ssize_t here = cursor.here
-    cdef Py_ssize_t part
-    while count > 0:
-        part = min(count, link.length - here)
-        memcpy(target, link.data + here, <size_t>part)
-        target += part
-        count -= part
-        here = 0
-        link = link.following
 
 
 cdef object string_at(Cursor *cursor, Chain chain, Py_ssize_t count, Py_ssize_t bytes_up_to):
@@ -78,7 +63,7 @@ cdef object string_at(Cursor *cursor, Chain chain, Py_ssize_t count, Py_ssize_t 
     if is_whole:
         return PyBytes_FromStringAndSize(cursor.link.data + cursor.here, count)
     piece = PyBytes_FromStringAndSize(NULL, count)
-    _read(cursor, PyBytes_AS_STRING(piece), count)
+    read_from(cursor.link, cursor.here, PyBytes_AS_STRING(piece), count)
     return piece
 
 

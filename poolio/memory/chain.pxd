@@ -64,6 +64,11 @@ cdef class Chain:
     cdef Py_ssize_t _seek(self, bytes separator, Py_ssize_t start, Py_ssize_t limit) except -3
 
 
+# Return a bytes-like object as `bytes`; the TypeError for anything else calls it by this name
+cdef bytes bytes_of(name, value)
+cdef void read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept
+
+
 # --- for other people's Cython: `from poolio cimport Chain, Codec, chain_front, ...` -------------------------
 
 cdef inline Py_ssize_t chain_length(Chain chain) noexcept:

@@ -161,16 +161,16 @@ cdef class Chain:
         """Does the chain begin with `prefix`, a bytes-like object or a tuple of them? False if it is shorter."""
         if isinstance(prefix, tuple):
             for one in <tuple>prefix:
-                if self._begins_with(_as_bytes("prefix", one)):
+                if self._begins_with(bytes_of("prefix", one)):
                     return True
             return False
-        return self._begins_with(_as_bytes("prefix", prefix))
+        return self._begins_with(bytes_of("prefix", prefix))
 
     def find(self, separator, Py_ssize_t start=0):
         """Return the lowest index at or behind `start` where the separator begins; -1 if it is not there."""
         if start < 0:
             raise ValueError(f"start must not be below 0, but it is {start}")
-        return max(self._seek(_as_bytes("separator", separator), start, PY_SSIZE_T_MAX), -1)
+        return max(self._seek(bytes_of("separator", separator), start, PY_SSIZE_T_MAX), -1)
 
     def take_until(self, separator, Py_ssize_t limit=65536):
         """Take out what is before the separator, and drop the separator. None if it has not come yet.
@@ -178,7 +178,7 @@ cdef class Chain:
         limit  the most bytes before the separator, 64 KiB by default as for a StreamReader; FrameTooLarge beyond, also
                when the separator has not come
         """
-        cdef bytes found_by = _as_bytes("separator", separator)
+        cdef bytes found_by = bytes_of("separator", separator)
         cdef Py_ssize_t found
         if limit < 0:
             raise ValueError(f"limit must be at least 0 bytes, not {limit}")
@@ -200,7 +200,7 @@ cdef class Chain:
         FrameError for anything but digits with at most one sign before them, for more digits, and for a number that is
         not in least..most. It does not show what the peer has sent, but one wrong byte or a number of 20 digits.
         """
-        cdef bytes found_by = _as_bytes("separator", separator)
+        cdef bytes found_by = bytes_of("separator", separator)
         cdef Py_ssize_t found
         cdef Digits allowed
         take_digits(&allowed, base, digits)
@@ -316,12 +316,12 @@ cdef class Chain:
         else:
             pool = <Pool>store_of(<Buffer>link.buf)
         copy = pool.allocate_to_fill(count)
-        _read_from(link, start, copy.data, count)
+        read_from(link, start, copy.data, count)
         return copy
 
     cdef void read_into(self, char *target, Py_ssize_t count) noexcept:
         """Copy the first `count` bytes, 0 to size."""
-        _read_from(self.first, 0, target, count)
+        read_from(self.first, 0, target, count)
 
     cdef void drop(self, Py_ssize_t count) noexcept:
         """Drop the first `count` bytes, 0 to size."""
@@ -456,7 +456,7 @@ cdef class Chain:
         return 0
 
 
-cdef bytes _as_bytes(name, value):
+cdef bytes bytes_of(name, value):
     """Return a bytes-like object as `bytes`: nobody changes them, and no code of other people runs behind this."""
     if PyBytes_CheckExact(value):
         return <bytes>value
@@ -465,7 +465,8 @@ cdef bytes _as_bytes(name, value):
     return bytes(value)
 
 
-cdef void _read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept:
+cdef void read_from(Link *link, Py_ssize_t start, char *target, Py_ssize_t count) noexcept:
+    """Copy `count` bytes, which are there, from this place of a link on."""
     cdef Py_ssize_t part
     while count > 0:
         part = min(count, link.length - start)

@@ -11,6 +11,7 @@ from poolio.streams.inflow import Inflow
 from poolio.streams.waiter import Awaitable
 
 DEFAULT_LIMIT: Final[int]
+MOST_CODECS: Final[int]
 
 @final
 class StreamReader(Inflow):

@@ -28,6 +28,7 @@ from poolio.streams.waiter cimport Awaitable, make_awaitable
 from poolio.memory.methods import own_methods
 
 DEFAULT_LIMIT = 65536               # asyncio's
+MOST_CODECS = 8                     # that are known again by what frames() was given; a protocol changes among a few
 
 cdef Delimited _line_ends = Delimited(b"\n")
 
@@ -127,7 +128,7 @@ cdef class StreamReader(Inflow):
         """Return an asynchronous iterator over the frames of a poolio.Codec, or of the one that a class makes.
 
         codec  a poolio.Codec, or its class, or a function without arguments that makes one: this connection's, which
-               is made when it is first asked for, and used again when the same is given again
+               is made when it is first asked for, and used again when the same is given again; the last 8 are known
 
         It takes one frame at a time: what is not asked for stays unread. It raises FrameTooLarge and FrameError as the
         codec does, and asyncio.IncompleteReadError if the stream ends within a frame.
@@ -154,6 +155,8 @@ cdef class StreamReader(Inflow):
             if known is given or known == given:
                 return <Codec>made
         codec = codec_for(given, "frames()")
+        if len(self.codecs) == MOST_CODECS:     # a function that is written anew for each call is never the same
+            del self.codecs[0]
         self.codecs.append((given, codec))
         return codec
 

@@ -1,6 +1,8 @@
 """StreamReader.frames(): the frames of a stream come one by one, and the rest of the stream is read otherwise."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from kit.pairs import bounded, turns
@@ -95,6 +97,23 @@ async def test_frames_of_a_class_are_one_codec_for_each_reader():
     assert await anext(first.frames(Sums)) == 1
     assert await anext(second.frames(Sums)) == 5
     assert [await anext(first.frames(Sums)) for _ in range(2)] == [3, 6]
+
+
+@bounded
+async def test_frames_of_a_function_written_anew_for_each_frame_keep_few_codecs():
+    made = weakref.WeakSet()
+
+    class Single(poolio.Codec):
+        def __init__(self):
+            made.add(self)
+
+        def decode(self, chain):
+            return chain.take(1)
+
+    reader = fed(poolio.StreamReader, bytes(range(100)))
+    assert [(await anext(reader.frames(lambda: Single())))[0] for _ in range(100)] == list(range(100))
+    gc.collect()
+    assert len(made) <= 9
 
 
 @bounded
