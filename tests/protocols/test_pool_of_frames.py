@@ -105,6 +105,11 @@ def codec_of(kind):
     return CODECS.get(kind, OwnCodec)()
 
 
+def random_body():
+    """Without CR: a body with the delimiter of "lines" in it can't be a frame of theirs."""
+    return os.urandom(BODY).replace(b"\r", b"x")
+
+
 def shown_by(pool, size=SLAB):
     """What unsafe allocations of a whole slab show."""
     held = [pool.alloc_unsafe(SMALL_SLAB // 4) for _ in range(4 * size // SMALL_SLAB)]
@@ -114,7 +119,7 @@ def shown_by(pool, size=SLAB):
 @every_way
 @every_loop
 async def test_frame_of_on_release_pool_is_wiped_and_shown_to_nobody(way, kind, make_pool):
-    pool, codec, secret = make_pool(zeroing="on_release"), codec_of(kind), os.urandom(BODY)
+    pool, codec, secret = make_pool(zeroing="on_release"), codec_of(kind), random_body()
     assert secret in await WAYS[way](pool, codec, secret)
     assert pool.statistics().reserved_bytes > 0, "the frame did not lie in this pool"
     assert secret[4:] not in shown_by(pool)
@@ -125,7 +130,7 @@ async def test_frame_of_on_release_pool_is_wiped_and_shown_to_nobody(way, kind, 
 @every_loop
 async def test_frame_leaves_nothing_in_the_default_pool(way, kind, make_pool):
     """Whose memory alloc_unsafe() shows to anybody."""
-    secret = os.urandom(BODY)
+    secret = random_body()
     before = poolio.default_pool().statistics().reuses
     await WAYS[way](make_pool(zeroing="on_release"), codec_of(kind), secret)
     assert poolio.default_pool().statistics().reuses == before
@@ -135,7 +140,7 @@ async def test_frame_leaves_nothing_in_the_default_pool(way, kind, make_pool):
 @every_way
 @every_loop
 async def test_frame_of_on_alloc_pool_lies_there(way, kind, make_pool):
-    pool, codec, body = make_pool(zeroing="on_alloc"), codec_of(kind), os.urandom(BODY)
+    pool, codec, body = make_pool(zeroing="on_alloc"), codec_of(kind), random_body()
     dirty(pool, SMALL_SLAB)
     dirty(poolio.default_pool(), SMALL_SLAB)
     before = pool.statistics().reuses
@@ -159,7 +164,7 @@ async def test_reserved_bytes_of_a_frame_in_on_alloc_pool_are_zeros(kind, make_p
 @every_way
 @every_loop
 async def test_frame_counts_against_max_bytes(way, kind, make_pool):
-    pool, codec, body = make_pool(slab_size=SMALL_SLAB, max_bytes=2 * SMALL_SLAB), codec_of(kind), os.urandom(BODY)
+    pool, codec, body = make_pool(slab_size=SMALL_SLAB, max_bytes=2 * SMALL_SLAB), codec_of(kind), random_body()
     held = [pool.alloc_unsafe(SMALL_SLAB // 4) for _ in range(8)]
     with pytest.raises(poolio.PoolExhausted):
         await WAYS[way](pool, codec, body)
