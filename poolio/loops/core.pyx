@@ -21,7 +21,6 @@ watches a socket asks in each turn: an event that a callback causes comes before
 import asyncio
 import time
 from asyncio import base_events, events, futures, tasks
-from asyncio.log import logger
 from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 
@@ -238,8 +237,8 @@ cdef class LoopCore(Schedule):
     def _run_once(self):
         """Run one full iteration of the event loop.
 
-        This calls all currently ready callbacks, polls for I/O, schedules the resulting callbacks, and finally schedules
-        'call_later' callbacks.
+        This calls all currently ready callbacks, polls for I/O, schedules the resulting callbacks, and finally
+        schedules 'call_later' callbacks.
         """
         cdef bint may_go_on = self.may_go_on
         cdef double leave
@@ -248,13 +247,13 @@ cdef class LoopCore(Schedule):
             self._select(self._longest_wait())
             self._put_due_timers()
             self._run_ready()
-            if may_go_on and self._asks_nobody():
-                leave = poolio_monotonic() + POLL_SECONDS
+            leave = poolio_monotonic() + POLL_SECONDS
+            while may_go_on and self._asks_nobody() and poolio_monotonic() < leave:
                 self._put_due_timers()
-                while poolio_length(self._ready) > 0 and self._asks_nobody() and poolio_monotonic() < leave:
-                    PyErr_CheckSignals()
-                    self._run_ready()
-                    self._put_due_timers()
+                if poolio_length(self._ready) == 0:
+                    break
+                PyErr_CheckSignals()
+                self._run_ready()
         finally:
             self.may_go_on = may_go_on
 
@@ -329,7 +328,8 @@ cdef class LoopCore(Schedule):
             run_other(handle, is_patched)
             seconds = self.time() - started
             if seconds >= self.slow_callback_duration:
-                logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)
+                what = base_events._format_handle(handle)
+                base_events.logger.warning("Executing %s took %.3f seconds", what, seconds)
         finally:
             self._current_handle = None
         return 0

@@ -3,8 +3,8 @@
 Refuses to know the queue that they lie in (core) and the times of timers (timers). Called by both, and by whoever has a
 handle, as he calls an asyncio.Handle.
 
-A compiled class can't be derived from asyncio.Handle. To isinstance() a handle is an asyncio.Handle all the same, as its
-`__class__` says so; it has that class's methods and attributes, and what it says of itself, asyncio's code says for it.
+A compiled class can't be derived from asyncio.Handle. To isinstance() a handle is an asyncio.Handle all the same, as
+its `__class__` says so. It has that class's methods and attributes, and asyncio's code describes it in repr().
 """
 
 import sys
@@ -18,6 +18,8 @@ from poolio.c.objects cimport poolio_raise_again
 from poolio.c.turns cimport poolio_call_within, poolio_tuple_items
 from poolio.wire.schedule cimport Schedule
 
+from poolio.memory.methods import forbid_new
+
 cdef object _describe = events.Handle._repr_info
 cdef object _show = events.Handle.__repr__
 # CPython 3.13 shows arguments in debug mode only.
@@ -29,6 +31,7 @@ cdef class Handle:
     """Object returned by callback registration methods."""
 
     def __init__(self, callback, tuple args not None, Schedule loop not None, context=None):
+        self.is_single = False
         fill(self, loop, <PyObject *>callback, poolio_tuple_items(<PyObject *>args), len(args), <PyObject *>context)
 
     @property
@@ -118,7 +121,7 @@ cdef Handle new_handle(
 cdef int cancel(Handle handle) except -1:
     if not handle.is_cancelled:
         handle.is_cancelled = True
-        if handle.loop._debug:
+        if handle.loop is not None and handle.loop._debug:      # None: a garbage collection is clearing it
             handle.text = repr(handle)      # it shows what was to be called, which the handle does not keep
         handle.is_single = False
         handle.callback = handle.argument = None
@@ -156,3 +159,6 @@ cdef int _failed(Handle handle) except -1:
             context["source_traceback"] = handle.traceback
         handle.loop.call_exception_handler(context)
     return 0
+
+
+forbid_new(Handle)

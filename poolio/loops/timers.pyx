@@ -2,9 +2,9 @@
 
 Refuses to know the clock and the queue. Called by core; cancel() by whoever has a TimerHandle.
 
-The heap is the loop's `_scheduled`, a plain list in the order of heapq, by the very steps of heapq: timers of the same time
-come in the order in which asyncio's loop would take them. Each timer knows its index, so that a cancelled one leaves the
-heap at once, by a few steps along one branch; asyncio keeps it until its time, or until it walks through all.
+The heap is the loop's `_scheduled`, a plain list in the order of heapq, by the very steps of heapq: timers of the same
+time come in the order in which asyncio's loop takes them. Each timer knows its index, so that a cancelled one leaves
+the heap at once, by a few steps along one branch. asyncio keeps it until its time comes, or until a walk through all.
 
 Others may use heapq on the list, and put asyncio's TimerHandles into it. So an index is checked before it is used, and
 where there is another handle than a TimerHandle of this module, heapq does the work.
@@ -13,12 +13,14 @@ where there is another handle than a TimerHandle of this module, heapq does the 
 import heapq
 from asyncio import events
 
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
+from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 
-from poolio.c.python cimport PyList_GET_ITEM, PyList_GET_SIZE
+from poolio.c.python cimport PyList_GET_ITEM
 from poolio.c.turns cimport poolio_drop_last, poolio_swap_items
 from poolio.loops.handles cimport Handle, cancel, fill
 from poolio.wire.schedule cimport Schedule
+
+from poolio.memory.methods import forbid_new
 
 cdef object _describe = events.TimerHandle._repr_info
 
@@ -42,7 +44,7 @@ cdef class TimerHandle(Handle):
         return self.due
 
     def cancel(self):
-        if self.is_scheduled and not self.is_cancelled:
+        if self.is_scheduled and not self.is_cancelled and self.loop is not None:
             _remove(self.loop._scheduled, self)
         cancel(self)
 
@@ -117,7 +119,6 @@ cdef double first_time(list heap) except? -1.0:
 
 cdef int _remove(list heap, TimerHandle timer) except -1:
     cdef Py_ssize_t index = timer.index
-    cdef PyObject *last
     timer.is_scheduled = False
     if index >= len(heap) or PyList_GET_ITEM(<PyObject *>heap, index) != <PyObject *>timer:
         index = _find(heap, timer)
@@ -181,7 +182,7 @@ cdef bint _rise(list heap, Py_ssize_t start, Py_ssize_t index) except -1:
 cdef bint _settle(list heap, Py_ssize_t start) except -1:
     """Put the timer that came to `start` where it belongs.
 
-    As heapq's _siftup(): let the earlier of the two below come up, down to the end of the heap, then let the timer rise.
+    As heapq's _siftup(): let the earlier of the two below come up, to the end of the heap, then let the timer rise.
     """
     cdef TimerHandle timer = _timer_at(heap, start)
     cdef TimerHandle below, right
@@ -211,3 +212,6 @@ cdef bint _settle(list heap, Py_ssize_t start) except -1:
                 below = right
                 below.index = child + 1
         _swap(heap, below, timer)
+
+
+forbid_new(TimerHandle)

@@ -1,4 +1,4 @@
-"""Owns the fields of a loop that are read by what lies below it: by its selector, between two passes, and by its handles.
+"""Owns the fields of a loop that its selector and its handles read, and which lie below it.
 
 Refuses to know who fills them: asyncio's code does, under asyncio's names, and loops.core. Base of loops.core.LoopCore.
 """
