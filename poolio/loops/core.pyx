@@ -159,6 +159,8 @@ cdef class LoopCore(Schedule):
             handle = self._call_soon(callback, args, context)
         else:
             handle = _thread_safe_handle(callback, args, self, context)
+            if handle._source_traceback:
+                del handle._source_traceback[-1]    # its own __init__()
             poolio_put_last(self._ready, handle)
         self._wake()
         return handle
