@@ -85,19 +85,15 @@ cdef class LoopCore(Schedule):
         return self._debug
 
     def is_closed(self):
-        """Returns True if the event loop was closed."""
+        """Has close() been called?"""
         return self._closed
 
     def is_running(self):
-        """Returns True if the event loop is running."""
+        """Is somebody in run_forever() or run_until_complete()?"""
         return self._thread_id is not None
 
     def stop(self):
-        """Stop running the event loop.
-
-        Every callback already scheduled will still run.  This simply informs run_forever to stop looping after a
-        complete iteration.
-        """
+        """Let run_forever() return at the end of the turn. What is in the queue by then still runs in it."""
         self._stopping = True
 
     def _renew_waker(self):
@@ -109,21 +105,17 @@ cdef class LoopCore(Schedule):
             raise RuntimeError("Event loop is closed")
 
     def time(self):
-        """Return the time according to the event loop's clock.
-
-        This is a float expressed in seconds since an epoch, but the epoch, precision, accuracy and drift are
-        unspecified and may differ per event loop.
-        """
+        """The clock of call_at() and call_later(), in seconds: time.monotonic()."""
         return clock()
 
     def create_future(self):
-        """Create a Future object attached to the loop."""
+        """Return a new asyncio.Future of this loop."""
         return futures.Future(loop=self)
 
     def create_task(self, coro, **options):
-        """Schedule or begin executing a coroutine object.
+        """Return a task that runs the coroutine, made by the task factory if there is one.
 
-        Return a task object.
+        The options, `name` and `context` among them, are those of asyncio's create_task() on this CPython.
         """
         if self._debug or self._task_factory is not None:
             return _base.create_task(self, coro, **options)
@@ -133,12 +125,9 @@ cdef class LoopCore(Schedule):
     # --- callbacks ----------------------------------------------------------------------------------------
 
     def call_soon(self, callback, *args, context=None):
-        """Arrange for a callback to be called as soon as possible.
+        """Put `callback(*args)` at the end of the queue, to be run in `context`, or in a copy of the current one.
 
-        This operates as a FIFO queue: callbacks are called in the order in which they are registered.  Each callback
-        will be called exactly once.
-
-        Any positional arguments after the callback will be passed to the callback when it is called.
+        Returns its handle, which can cancel it. RuntimeError if the loop is closed.
         """
         self._check_closed()
         if self._debug:
@@ -151,7 +140,7 @@ cdef class LoopCore(Schedule):
             self, <PyObject *>callback, poolio_tuple_items(<PyObject *>args), len(args), <PyObject *>context)
 
     def call_soon_threadsafe(self, callback, *args, context=None):
-        """Like call_soon(), but thread-safe."""
+        """As call_soon(), from any thread: a loop that sleeps is woken."""
         self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
@@ -166,7 +155,7 @@ cdef class LoopCore(Schedule):
         return handle
 
     def _add_callback(self, handle):
-        """Add a Handle to _ready."""
+        """Put a handle into the queue, unless it is cancelled."""
         if not handle._cancelled:
             poolio_put_last(self._ready, handle)
 
@@ -196,26 +185,13 @@ cdef class LoopCore(Schedule):
     # --- timers -------------------------------------------------------------------------------------------
 
     def call_later(self, delay, callback, *args, context=None):
-        """Arrange for a callback to be called at a given time.
-
-        Return a Handle: an opaque object with a cancel() method that can be used to cancel the call.
-
-        The delay can be an int or float, expressed in seconds.  It is always relative to the current time.
-
-        Each callback will be called exactly once.  If two callbacks are scheduled for exactly the same time, it is
-        undefined which will be called first.
-
-        Any positional arguments after the callback will be passed to the callback when it is called.
-        """
+        """Run `callback(*args)` once, `delay` seconds from now. Returns its handle, which has cancel() and when()."""
         if delay is None:
             raise TypeError("delay must not be None")
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(self, when, callback, *args, context=None):
-        """Like call_later(), but uses an absolute time.
-
-        Absolute time corresponds to the event loop's time() method.
-        """
+        """As call_later(), at the time `when` of the loop's clock. Nothing is said about the order of equal times."""
         if when is None:
             raise TypeError("when cannot be None")
         self._check_closed()
@@ -228,7 +204,7 @@ cdef class LoopCore(Schedule):
     # --- turns --------------------------------------------------------------------------------------------
 
     def run_forever(self):
-        """Run until stop() is called."""
+        """Run turns until one ends after stop()."""
         before = self.may_go_on
         self.may_go_on = not is_replaced(self, "_run_once")
         try:
@@ -237,11 +213,7 @@ cdef class LoopCore(Schedule):
             self.may_go_on = before
 
     def _run_once(self):
-        """Run one full iteration of the event loop.
-
-        This calls all currently ready callbacks, polls for I/O, schedules the resulting callbacks, and finally
-        schedules 'call_later' callbacks.
-        """
+        """One turn, as the head of this file draws it; more of them if nothing has to be asked for in between."""
         cdef bint may_go_on = self.may_go_on
         cdef double leave
         self.may_go_on = False              # a callback that calls _run_once() wants one turn
