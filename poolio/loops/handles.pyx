@@ -28,7 +28,7 @@ cdef bint _hides_arguments = sys.version_info >= (3, 13)
 
 @cython.freelist(256)
 cdef class Handle:
-    """Object returned by callback registration methods."""
+    """What call_soon() returns: a callback that is to be run once. isinstance() takes it for an asyncio.Handle."""
 
     def __init__(self, callback, tuple args not None, Schedule loop not None, context=None):
         self.is_single = False

@@ -26,7 +26,7 @@ cdef object _describe = events.TimerHandle._repr_info
 
 
 cdef class TimerHandle(Handle):
-    """Object returned by timed callback registration methods."""
+    """What call_later() and call_at() return. isinstance() takes it for an asyncio.TimerHandle."""
 
     def __init__(self, when, callback, tuple args not None, Schedule loop not None, context=None):
         self.due = when
@@ -37,10 +37,7 @@ cdef class TimerHandle(Handle):
         return events.TimerHandle
 
     def when(self):
-        """Return a scheduled callback time.
-
-        The time is an absolute timestamp, using the same time reference as loop.time().
-        """
+        """The time when it is due, by the clock of the loop, in seconds."""
         return self.due
 
     def cancel(self):
