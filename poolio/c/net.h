@@ -22,6 +22,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -72,6 +73,16 @@ static inline int poolio_epoll_wait(int epoll, poolio_event *events, int count, 
 {
     int ready = epoll_wait(epoll, events, count, milliseconds);
     return ready < 0 ? -errno : ready;
+}
+/* A descriptor that others write to, to end a wait: each write is an event of its own (EPOLLET), so nobody reads it. */
+static inline int poolio_waker_create(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+static inline int poolio_wake(int fd)
+{
+    return eventfd_write(fd, 1) < 0 ? -errno : 0;
 }
 static inline uint64_t poolio_event_data(const poolio_event *event)
 {

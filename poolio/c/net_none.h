@@ -7,7 +7,7 @@
 
 #define POOLIO_HAS_EPOLL 0
 
-enum { AF_UNSPEC_HERE = 0, EPOLLIN = 1, EPOLLOUT = 4, EPOLLERR = 8, EPOLLHUP = 16 };
+enum { AF_UNSPEC_HERE = 0, EPOLLIN = 1, EPOLLOUT = 4, EPOLLERR = 8, EPOLLHUP = 16, EPOLLET = 1 << 30 };
 #ifndef AF_INET
 #define AF_INET 2
 #endif
@@ -22,6 +22,8 @@ typedef struct { unsigned length; } poolio_address;
 #define poolio_epoll_renew(old) ((void)(old), -ENOSYS)
 #define poolio_epoll_set(epoll, fd, before, after, data) (-ENOSYS)
 #define poolio_epoll_wait(epoll, events, count, milliseconds) (-ENOSYS)
+#define poolio_waker_create() (-ENOSYS)
+#define poolio_wake(fd) ((void)(fd), -ENOSYS)
 #define poolio_event_data(event) ((event)->data)
 #define poolio_recv(fd, room, size) ((ptrdiff_t)-ENOSYS)
 #define poolio_send(fd, data, size) ((ptrdiff_t)-ENOSYS)

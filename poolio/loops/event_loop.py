@@ -11,7 +11,10 @@ from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from poolio.loops.adapter import AdaptedLoop
+from poolio.loops.core import LoopCore
+from poolio.loops.handles import Handle
 from poolio.loops.server import serve_within
+from poolio.memory.methods import own_methods
 from poolio.wire.limits import Limits
 from poolio.wire.selector import Selector
 
@@ -20,14 +23,14 @@ __all__ = ["EventLoop", "new_event_loop", "run"]
 T = TypeVar("T")
 
 
-class EventLoop(AdaptedLoop):
+class EventLoop(LoopCore, AdaptedLoop):
     """The standard SelectorEventLoop with poolio's selector and socket transports. Linux only.
 
     Use it as `asyncio.Runner(loop_factory=poolio.EventLoop)`, or with `poolio.run()`. Every library on asyncio gets
     poolio's transports, unchanged.
     """
 
-    _closed = True  # until asyncio has made the loop: if it can't be made, there is nothing to close
+    _handle_type = Handle
 
     def __init__(self) -> None:
         selector = Selector()
@@ -76,6 +79,7 @@ class EventLoop(AdaptedLoop):
         """
         if self.is_closed():
             return
+        self._renew_waker()
         self._close_self_pipe()  # type: ignore[attr-defined]
         self._make_self_pipe()  # type: ignore[attr-defined]
         if self._signal_handlers:  # type: ignore[attr-defined]
@@ -85,6 +89,9 @@ class EventLoop(AdaptedLoop):
     def _take_signals(self) -> None:
         with suppress(ValueError):  # signals are the main thread's
             signal.set_wakeup_fd(self._csock.fileno())  # type: ignore[attr-defined]
+
+
+own_methods(EventLoop)
 
 
 def new_event_loop() -> EventLoop:

@@ -39,6 +39,7 @@ cdef class Reactor:
     cdef object callbacks          # the loop's callbacks that are to run next, of a loop that shows them; None: uvloop
     cdef Py_ssize_t deferred       # how many of them were deferred here; each counts itself out when it runs
     cdef object interrupting       # the Handle that notices a loop run by a callback; None: acts_in_select, uvloop
+    cdef object handle_type        # makes a callback for the loop: asyncio's Handle, or the compiled one of poolio's loop
     cdef bint acts_in_select       # sources act before the callbacks of a turn: the selector of poolio.EventLoop
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
@@ -47,6 +48,8 @@ cdef class Reactor:
     cdef int epoll_fd              # -1: closed
     cdef public object tls_room    # what its TLS connections are read into, one after another; None before the first
     cdef list sources              # descriptor -> the registered source, kept alive by this; None: there is none
+    cdef Py_ssize_t source_count   # how many there are
+    cdef bint sleeping             # it waits without the GIL: who has something for the loop wakes it. See waker
     cdef unsigned int last_ticket
     cdef bint is_inherited         # this process is the child of a fork: sources from before it are the parent's
     # The source whose callback is running. It sends its own writes when the callback ends; other sources that have
@@ -71,6 +74,7 @@ cdef class Reactor:
     cdef int end_callback(self) except -1
     cdef int interrupt_callback(self) except -1
     cdef int handle_ready(self, int milliseconds) except -1
+    cdef int _sleep(self, poolio_event *events, int milliseconds) except? -1
     cdef double clock(self) noexcept
     cdef int tell_if_slow(self, double started, callee, source) except -1
     cdef int _act_timed(self, Source source, unsigned int events) except -1

@@ -97,6 +97,7 @@ cdef class Reactor:
                 "poolio.Protocol works here on the loop's transports: loop.create_server(YourProtocol, ...)"
             )
         self.sources = []
+        self.handle_type = Handle
         self.loop = loop
         self.epoll_fd = _made_epoll(poolio_epoll_create())
         _all_reactors.add(self)
@@ -117,6 +118,7 @@ cdef class Reactor:
                 if source is not None:
                     (<Source>source).interest = 0
             self.sources = []
+            self.source_count = 0
             self.seen_count = 0
             poolio_close(self.epoll_fd)
             self.epoll_fd = -1
@@ -138,8 +140,10 @@ cdef class Reactor:
         if result < 0 and events != 0:
             raise OSError(-result, f"epoll_ctl: {os.strerror(-result)}")
         if source.interest == 0:
+            self.source_count += sources[source.fd] is None
             sources[source.fd] = source
         elif events == 0:
+            self.source_count -= sources[source.fd] is not None
             sources[source.fd] = None
         source.interest = events
         return 0
@@ -192,9 +196,19 @@ cdef class Reactor:
         if milliseconds == 0:
             count = poolio_epoll_wait(self.epoll_fd, events, BATCH, 0)
         else:
-            with nogil:
-                count = poolio_epoll_wait(self.epoll_fd, events, BATCH, milliseconds)
+            count = self._sleep(events, milliseconds)
         return self._handle(events, self._waited(count))
+
+    cdef int _sleep(self, poolio_event *events, int milliseconds) except? -1:
+        """Wait for events; meanwhile `sleeping` tells other threads to wake the loop, see waker."""
+        cdef int count
+        self.sleeping = True
+        if self.acts_in_select and PyObject_Size(self.callbacks) > 0:
+            milliseconds = 0            # another thread has just added it
+        with nogil:
+            count = poolio_epoll_wait(self.epoll_fd, events, BATCH, milliseconds)
+        self.sleeping = False
+        return count
 
     cdef int look(self) except -1:
         """Keep what is ready for handle_seen(); returns how many events. Sources that only note events do so now."""
@@ -233,7 +247,7 @@ cdef class Reactor:
         if self.callbacks is None:
             self.loop.call_soon(callback, argument, context=context)
         else:
-            self.callbacks.append(Handle(callback, (argument,), self.loop, context))
+            self.callbacks.append(self.handle_type(callback, (argument,), self.loop, context))
         self.deferred += 1
         return 0
 
@@ -414,6 +428,7 @@ cdef class Reactor:
         if number < 0:
             return
         sources, self.sources = self.sources, []
+        self.source_count = 0
         self.is_inherited = True
         self.dirty = None
         self.seen_count = 0
@@ -503,6 +518,7 @@ cdef object adopt(Reactor reactor, object loop):
     reactor.loop = loop
     reactor.driver = ref(loop)
     reactor.callbacks = loop._ready
+    reactor.handle_type = loop._handle_type
     reactor.acts_in_select = True
     _reactors[id(loop)] = reactor
 

@@ -14,27 +14,27 @@ returns the loop's own descriptors, and poolio's sources act in a callback of th
 """
 
 import selectors
-from asyncio import Handle
 from collections.abc import Mapping
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.object cimport PyObject_Size
 from libc.math cimport ceil
 
 from poolio.c.net cimport EPOLLIN, EPOLLOUT, poolio_now
+from poolio.c.turns cimport poolio_length
 from poolio.wire.reactor cimport Reactor, Source, adopt
+from poolio.wire.schedule cimport Schedule
+from poolio.wire.waker cimport Waker
 
 from poolio.memory.methods import forbid_new
 
+cdef enum:
+    WAKING = 2                              # the loop's self-pipe, and the Waker
 cdef double STAY_SECONDS = 0.01
 cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own limit; epoll counts milliseconds in 31 bits
 
 
 cdef class Watched(Source):
     """A descriptor that the loop itself has registered."""
-
-    cdef SelectorCore selector
-    cdef object key
 
     cdef int on_ready(self, unsigned int events) except -1:
         cdef int mask = 0
@@ -67,14 +67,6 @@ class Keys(Mapping):
 cdef class SelectorCore:
     """The compiled half of Selector."""
 
-    cdef readonly Reactor reactor
-    cdef object loop
-    cdef object own_callback    # the Handle that runs _handle_seen()
-    cdef bint is_acting         # it is running: a loop that runs meanwhile needs another Handle
-    cdef dict watched           # descriptor -> Watched
-    cdef dict keys              # descriptor -> SelectorKey
-    cdef list ready             # (Watched, events) that select() has found so far
-
     def __init__(self):
         self.reactor = Reactor()
         self.watched = {}
@@ -83,9 +75,10 @@ cdef class SelectorCore:
 
     def serve(self, loop):
         """Make this selector's reactor the reactor of the loop that has this selector."""
+        adopt(self.reactor, loop)
         self.loop = loop
         self.own_callback = self._new_callback()
-        adopt(self.reactor, loop)
+        self.waker = Waker(self.reactor)
 
     def fileno(self):
         """The descriptor of the epoll instance."""
@@ -152,48 +145,61 @@ cdef class SelectorCore:
         return self._find(fileobj).key
 
     def close(self):
+        if self.waker is not None:
+            self.waker.close()
         self.reactor.close()
         self.watched.clear()
         self.keys.clear()
-        self.loop = self.own_callback = None
+        self.loop = self.own_callback = self.waker = None
 
     def select(self, timeout=None):
         """Let poolio's sources act until the loop has something to do. Returns [(key, events)] of its descriptors."""
+        return self.wait(LONGEST_WAIT if timeout is None else max(<double>timeout, 0.0))
+
+    cdef list wait(self, double seconds):
+        """select(), but `seconds` are neither negative nor None."""
         cdef double now, leave, deadline
+        cdef Schedule loop = self.loop
         if self.reactor.has_only_deferred():
-            timeout = None                  # of zero, as the loop has callbacks: here they are done with
-        elif self.loop is not None and PyObject_Size(self.reactor.callbacks) > 0:
+            seconds = LONGEST_WAIT          # of zero, as the loop has callbacks: here they are done with
+        elif loop is not None and poolio_length(loop._ready) > 0:
             self.ready = []
             if self.reactor.look() > 0:
-                self.reactor.callbacks.append(self.own_callback if not self.is_acting else self._new_callback())
+                loop._ready.append(self.own_callback if not self.is_acting else self._new_callback())
             return self._take_ready()
         now = poolio_now()
         leave = now + STAY_SECONDS
-        deadline = now + (LONGEST_WAIT if timeout is None else max(timeout, 0.0))
+        deadline = now + seconds
         self.ready = []
         while True:
             if self.reactor.has_only_deferred():
                 self.reactor.run_deferred()
             else:
                 self.reactor.handle_ready(_milliseconds(deadline - now))
-            if self.ready or (timeout is not None and timeout <= 0):
+            if self.ready or seconds == 0:
                 break
             PyErr_CheckSignals()
-            if self.loop is not None:
-                if self.loop._stopping:
+            if loop is not None:
+                if loop._stopping:
                     break
-                if PyObject_Size(self.reactor.callbacks) > 0 and not self.reactor.has_only_deferred():
+                if poolio_length(loop._ready) > 0 and not self.reactor.has_only_deferred():
                     break
-                scheduled = self.loop._scheduled
-                if scheduled:
-                    deadline = min(deadline, <double>scheduled[0]._when)
+                if loop._scheduled:
+                    deadline = min(deadline, <double>loop._scheduled[0]._when)
             now = poolio_now()
             if now >= deadline or now >= leave:
                 break
         return self._take_ready()
 
+    cdef bint watches_nothing(self) noexcept:
+        """True if no descriptor is registered but those by which threads and signals wake the loop."""
+        return self.reactor.source_count <= WAKING
+
+    cdef int renew_waker(self) except -1:
+        return self.waker.renew()
+
     cdef object _new_callback(self):
-        return Handle(self._handle_seen, (), self.loop)
+        return self.reactor.handle_type(self._handle_seen, (), self.loop)
 
     def _handle_seen(self):
         """Let the sources act that select() has found while the loop had callbacks to run."""
@@ -207,6 +213,8 @@ cdef class SelectorCore:
 
     cdef list _take_ready(self):
         ready, self.ready = self.ready, []
+        if not ready:
+            return ready
         return [pair for pair in map(self._still_ready, ready) if pair is not None]
 
     def _still_ready(self, found):

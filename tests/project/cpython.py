@@ -21,7 +21,9 @@ import unittest
 
 MODULES = (
     "test_events", "test_streams", "test_buffered_proto", "test_sock_lowlevel", "test_sendfile", "test_server",
-    "test_sslproto", "test_unix_events", "test_base_events:datagram",
+    "test_sslproto", "test_unix_events", "test_base_events:datagram", "test_base_events:slow_callbacks", "test_tasks",
+    "test_futures2", "test_locks", "test_queues", "test_timeouts", "test_taskgroups", "test_subprocess", "test_context",
+    "test_waitfor", "test_threads", "test_ssl",
 )
 DEADLINE_SECONDS = 280
 

@@ -1,0 +1,8 @@
+# Schedule: what a loop of poolio's has to do, as far as its selector and its handles look at it. See schedule.pyx.
+
+
+cdef class Schedule:
+    cdef public object _ready           # the callbacks that are to run next: a collections.deque of handles
+    cdef public list _scheduled         # the timers, a heap by the time when they are due
+    cdef public bint _stopping          # the loop ends after this turn
+    cdef public bint _debug

@@ -1,0 +1,8 @@
+"""Owns the fields of a loop that its selector and its handles read, and which lie below it.
+
+Refuses to know who fills them: asyncio's code does, under asyncio's names, and loops.core. Base of loops.core.LoopCore.
+"""
+
+
+cdef class Schedule:
+    """What a loop of poolio's has to do. asyncio's attributes, kept as compiled code reads them best."""
