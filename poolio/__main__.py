@@ -14,7 +14,7 @@ from poolio.memory.pool import DEFAULT_SLAB_SIZE
 from poolio.memory.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
 
 CHECKOUT = pathlib.Path(__file__).parent.parent
-NEEDED = ("jinja2", "matplotlib", "rich")
+NEEDED = ("jinja2", "rich")
 VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
 
 
