@@ -198,12 +198,21 @@ class Rows:
 PITCH, GROUP_PITCH, THICK, VALUE_ROOM = 22.0, 24.0, 13.0, 50.0
 
 
+@dataclass(frozen=True)
+class Layout:
+    width: float
+    across: int  # panels beside each other; the others below
+    heading: bool  # or the page around it shows the title
+
+
+FOR_A_PAGE = Layout(NARROW + 60, 1, heading=False)
+
+
 def panels(title: str, below_title: str, rows: Rows, shown: Sequence[Panel], notes: str, theme: Theme,
-           across: int) -> str:
-    """So many panels beside each other, the others below; a page for phones has one."""
-    width = WIDE if across > 1 else NARROW + 60
+           layout: Layout) -> str:
+    width, across = layout.width, layout.across
     picture = Picture(width, theme)
-    y = picture.paragraph(8, 22, title, width / 1.15, size=16, bold=True)
+    y = picture.paragraph(8, 22, title, width / 1.15, size=16, bold=True) if layout.heading else 14.0
     y = picture.paragraph(8, y, below_title, width, color=theme.soft) + 6
     names_room = 28 + TEXT * NAME_LETTER * max(len(name) for _, names in rows.groups for name in names)
     room = (width - names_room - 8) / across
@@ -260,7 +269,7 @@ def curves(title: str, below_title: str, shown: dict[str, list[tuple[float, floa
     left, right, high = 60.0, width - 20, 240.0
     y = picture.paragraph(8, 22, title, width / 1.15, size=16, bold=True) if below_title else 14.0
     y = picture.paragraph(8, y, below_title, width, color=theme.soft) + 4 if below_title else y
-    y = draw_legend(picture, left, y, list(shown), right - left) + 8
+    y = draw_legend(picture, left, y, list(shown), right - left) + 14
     points = [point for line in shown.values() for point in line]
     across = Scale(min(x for x, _ in points), max(x for x, _ in points), right - left, True)
     up = Scale(min(v for _, v in points) / 1.2, max(v for _, v in points) * 1.2, high, True)

@@ -212,5 +212,5 @@ def machine(run: Run) -> str:
     versions = [f"{name} {version}" for name, version in run.versions.items()
                 if name not in ("python", "poolio", "OpenSSL") and version != "not installed"]
     return (f"Measured on {run.conditions['date'][:10]} (source {run.conditions['source']}): {run.machine['cpu']}, "
-            f"{run.machine['cores']}, {run.machine['kernel']}, {run.machine['python'].partition(',')[0]}, "
+            f"{run.machine['cores']} cores, {run.machine['kernel'].partition('-')[0]}, {run.machine['python'].partition(',')[0]}, "
             f"{', '.join(versions)}; loopback, one core each side.\n")

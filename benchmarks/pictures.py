@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import drawing
-from benchmarks.drawing import NARROW, WIDE, Bar, Panel, Rows, Theme
+from benchmarks.drawing import FOR_A_PAGE, NARROW, WIDE, Bar, Layout, Panel, Rows, Theme
 from benchmarks.harness import size_text
 from benchmarks.records import Record, Run, in_order
 from benchmarks.tables import is_ours, number, rounds_text
@@ -54,7 +54,7 @@ READING: Groups = (
         Line("poolio, on_alloc", "poolio.EventLoop, on_alloc", "ours, zeroed"),
         Line("poolio, on_release", "poolio.EventLoop, on_release", "ours, zeroed"),
         Line("zeroed bytearray a read", "poolio.EventLoop, fresh bytearray a read", "zeroed"))),
-    ("asyncio's loop and transports", (
+    ("asyncio's transports", (
         Line("poolio, not zeroed", "poolio never, asyncio", "ours"),
         Line("poolio, on_alloc", "poolio on_alloc, asyncio", "ours, zeroed"),
         Line("poolio, on_release", "poolio on_release, asyncio", "ours, zeroed"),
@@ -68,7 +68,7 @@ ANSWERING: Groups = (
         Line("alloc_unsafe(n), not zeroed", "alloc_unsafe, EventLoop", "ours"),
         Line("alloc(n), zeroed", "alloc, EventLoop", "ours, zeroed"),
         Line("bytearray(n), zeroed", "bytearray, EventLoop", "zeroed"))),
-    ("asyncio's loop and transports", (Line("bytearray(n), zeroed", "bytearray, asyncio", "zeroed"),)),
+    ("asyncio's transports", (Line("bytearray(n), zeroed", "bytearray, asyncio", "zeroed"),)),
     ("uvloop", (Line("bytearray(n), zeroed", "bytearray, uvloop", "zeroed"),)),
 )
 
@@ -134,18 +134,19 @@ MEDIANS = "Median of {rounds}, the thin line from the lowest to the highest."
 
 def published(run: Run, theme: Theme) -> dict[str, str]:
     """The pictures of README and docs, by name; those of which something was measured."""
-    found = {name: drawn(run, chart, theme, across=len(chart.panels)) for name, chart in CHARTS.items()}
+    found = {name: drawn(run, chart, theme, Layout(WIDE, len(chart.panels), heading=True))
+             for name, chart in CHARTS.items()}
     found["allocation"] = allocation(run, theme)
     return {name: svg for name, svg in found.items() if svg}
 
 
 def of_zeroing(run: Run, theme: Theme) -> dict[str, str]:
-    """By title, for a page: one panel below the other."""
-    found = {CHARTS[name].title: drawn(run, CHARTS[name], theme, across=1) for name in FIRST}
+    """By title, for a page that shows it above: one panel below the other."""
+    found = {CHARTS[name].title: drawn(run, CHARTS[name], theme, FOR_A_PAGE) for name in FIRST}
     return {title: svg for title, svg in found.items() if svg}
 
 
-def drawn(run: Run, chart: Chart, theme: Theme, across: int) -> str:
+def drawn(run: Run, chart: Chart, theme: Theme, layout: Layout) -> str:
     """Without the lines and panels of which nothing was measured; an empty text if that is all."""
     records = {(shown, line.row): record for shown in chart.panels for _, lines in chart.groups for line in lines
                if (record := main_record(run, shown, line.row))}
@@ -158,7 +159,7 @@ def drawn(run: Run, chart: Chart, theme: Theme, across: int) -> str:
         return ""
     names = Rows([(heading, [line.name for line in lines]) for heading, lines in groups])
     notes = f"{chart.notes}{MEDIANS.format(rounds=rounds_text(list(records.values())))} {where(run)}"
-    return drawing.panels(chart.title, chart.below, names, panels, notes, theme, across)
+    return drawing.panels(chart.title, chart.below, names, panels, notes, theme, layout)
 
 
 def main_record(run: Run, shown: Shown, row: str) -> Record | None:
