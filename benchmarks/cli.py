@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     showing = found.add_argument_group("what is done with it")
     showing.add_argument("--compare", type=pathlib.Path, metavar="OLD.json",
                          help="show what changed against an earlier run")
-    showing.add_argument("--json", type=pathlib.Path, metavar="PATH",
+    showing.add_argument("--json", type=pathlib.Path, default=RESULTS / "report.json", metavar="PATH",
                          help="everything, with the raw rounds (default: benchmarks/results/report.json)")
     showing.add_argument("--html", type=pathlib.Path, default=RESULTS / "report.html", metavar="PATH",
                          help="the report, one file (default: benchmarks/results/report.html)")
@@ -81,7 +81,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.publish and (args.parts or args.kinds or args.rows or args.quick):
         ours.error("--publish takes one measurement of a set of its own: no parts, --kinds, --rows or --quick")
     args.parts = [name for name in PARTS if name in args.parts] or list(published.SELECTIONS if args.publish else PARTS)
-    args.json = args.json or (published.ROOT / published.MEASUREMENT if args.publish else RESULTS / "report.json")
+    if args.publish and not (published.ROOT / published.FIGURES).is_dir():
+        ours.error(f"--publish rewrites a source checkout, and {published.ROOT} is none")
     if args.rounds is not None and args.rounds < 1:
         ours.error(f"--rounds is at least 1, not {args.rounds}")
     if args.seconds is not None and not (0.1 <= args.seconds <= 3600 and math.isfinite(args.seconds)):
@@ -210,16 +211,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.html.parent.mkdir(parents=True, exist_ok=True)
     args.html.write_text(report.html(run, compared))
     out.print(f"written: {args.html}", markup=False)
-    if args.publish and not publish(args, out):
+    if args.publish and not publish(run, out):
         return 2
     return status(run, args, out)
 
 
-def publish(args: argparse.Namespace, out: rich.console.Console) -> bool:
-    """Rewrites README and docs from the run as it was written, or as it is there; False, with the reason, if a page
-    asks for what it has not."""
+def publish(run: Run, out: rich.console.Console) -> bool:
+    """False, with the reason, if it can't be published."""
     try:
-        changed = published.publish(records.load(args.source or args.json), published.ROOT)
+        changed = published.publish(run, published.ROOT)
     except ValueError as reason:
         out.print(f"poolio bench: nothing is published: {reason}", markup=False, style="red")
         return False

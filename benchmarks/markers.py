@@ -211,6 +211,6 @@ def cell_text(run: Run, record: Record, form: str) -> str:
 def machine(run: Run) -> str:
     versions = [f"{name} {version}" for name, version in run.versions.items()
                 if name not in ("python", "poolio", "OpenSSL") and version != "not installed"]
+    kernel, python = run.machine["kernel"].partition("-")[0], run.machine["python"].partition(",")[0]
     return (f"Measured on {run.conditions['date'][:10]} (source {run.conditions['source']}): {run.machine['cpu']}, "
-            f"{run.machine['cores']} cores, {run.machine['kernel'].partition('-')[0]}, {run.machine['python'].partition(',')[0]}, "
-            f"{', '.join(versions)}; loopback, one core each side.\n")
+            f"{run.machine['cores']} cores, {kernel}, {python}, {', '.join(versions)}; loopback, one core each side.\n")

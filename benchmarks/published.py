@@ -1,9 +1,9 @@
 """Which measurement stands in README and docs? One run of these kinds and rows, whose raw rounds are in docs/figures.
 
-`bench --publish` (`make figures`) measures it anew, on a quiet machine, in about 12 minutes, and rewrites from it every
-picture in docs/figures and every figure between the markers of README.md and docs/*.md (markers.py). With `--from` it
-measures nothing and rewrites the same from a run that is there. Nothing in these pages is written by hand twice: a test
-compares them with what the committed run gives.
+`bench --publish` (`make figures`) measures it anew, on a quiet machine, in about 12 minutes, keeps it, and rewrites from
+it every picture in docs/figures and every figure between the markers of README.md and docs/*.md (markers.py). With
+`--from` it measures nothing and does the same with a run that is there. Nothing of it is written by hand: a test
+compares pages and pictures with what the committed run gives.
 """
 
 import pathlib
@@ -77,14 +77,20 @@ def pictures(run: Run) -> dict[pathlib.Path, str]:
 
 
 def publish(run: Run, root: pathlib.Path) -> list[pathlib.Path]:
-    """Writes what differs from what the run gives, and returns its paths. ValueError if a marker names what was not
-    measured: then nothing is written."""
+    """Keeps the run, writes what differs from what it gives, and returns the paths. ValueError if the run is not whole
+    or a marker names what it has not: then nothing is written."""
+    if run.conditions.get("status"):
+        raise ValueError(f"the run was {run.conditions['status']}")
+    if any(absent.failed for absent in run.absent):
+        raise ValueError("rows of the run have failed")
+    run = records.as_saved(run)
     texts = {root / path: svg for path, svg in pictures(run).items()}
     for page in pages(root):
         try:
             texts[page] = markers.rewritten(page.read_text(), run)
         except ValueError as reason:
             raise ValueError(f"{page.relative_to(root)}: {reason}") from None
+    records.save(run, root / MEASUREMENT)
     changed = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)

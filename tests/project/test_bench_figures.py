@@ -1,7 +1,6 @@
 """Figures and pictures of README and docs: what markers give, and that the pages show what the committed run gives."""
 
 import re
-import shutil
 import xml.etree.ElementTree
 
 import pytest
@@ -224,7 +223,7 @@ def test_committed_pictures_are_those_of_the_committed_run(committed):
 
 @pytest.fixture
 def checkout(tmp_path):
-    (tmp_path / "docs").mkdir()
+    (tmp_path / published.FIGURES).mkdir(parents=True)
     (tmp_path / "README.md").write_text("<!--fig machine; cpu-->?<!--/fig-->\n")
     (tmp_path / "docs" / "page.md").write_text("nothing of it\n")
     return tmp_path
@@ -241,7 +240,26 @@ def test_publishing_writes_nothing_if_a_page_names_what_is_not_there(checkout):
     (checkout / "docs" / "page.md").write_text("<!--fig echo; 1 B x 1; nobody; value-->?<!--/fig-->\n")
     with pytest.raises(ValueError, match=r"docs/page\.md: the figures 'echo; 1 B x 1.*no such kind"):
         published.publish(zeroing_run(), checkout)
-    assert "?" in (checkout / "README.md").read_text() and not (checkout / published.FIGURES).exists()
+    assert "?" in (checkout / "README.md").read_text() and list((checkout / published.FIGURES).iterdir()) == []
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (lambda new: new.conditions.update(status="interrupted"), "was interrupted"),
+    (lambda new: new.absent.append(records.Absent("echo", "", "", "it broke", True)), "have failed"),
+])
+def test_run_that_is_not_whole_is_not_published(checkout, spoil, said):
+    new = zeroing_run()
+    spoil(new)
+    with pytest.raises(ValueError, match=said):
+        published.publish(new, checkout)
+    assert list((checkout / published.FIGURES).iterdir()) == []
+
+
+def test_publish_needs_a_checkout(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(published, "ROOT", tmp_path)
+    with pytest.raises(SystemExit):
+        cli.parse(["--publish"])
+    assert "source checkout" in capsys.readouterr().err
 
 
 def test_publish_from_a_run_measures_nothing(checkout, monkeypatch, capsys):
@@ -250,7 +268,7 @@ def test_publish_from_a_run_measures_nothing(checkout, monkeypatch, capsys):
     monkeypatch.setattr(published, "ROOT", checkout)
     assert cli.main(["--publish", "--from", str(data), "--html", str(checkout / "page.html")]) == 0
     assert "zeroing-dark.svg" in capsys.readouterr().out
-    shutil.rmtree(checkout / published.FIGURES)
+    assert records.load(checkout / published.MEASUREMENT) == records.as_saved(zeroing_run())
     (checkout / "README.md").write_text("<!--fig nosuch; a; b; value-->?<!--/fig-->\n")
     assert cli.main(["--publish", "--from", str(data), "--html", str(checkout / "page.html")]) == 2
     assert "nothing is published: README.md" in capsys.readouterr().out
