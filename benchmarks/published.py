@@ -1,8 +1,8 @@
 """Which measurement stands in README and docs? One run of these kinds and rows, whose raw rounds are in docs/figures.
 
-`bench --publish` (`make figures`) measures it anew, on a quiet machine, in about 12 minutes, keeps it, and rewrites from
-it every picture in docs/figures and every figure between the markers of README.md and docs/*.md (markers.py). With
-`--from` it measures nothing and does the same with a run that is there. Nothing of it is written by hand: a test
+`bench --publish` (`make figures`) measures it anew, on a quiet machine, in about 12 minutes, keeps it, and rewrites
+from it every picture in docs/figures and every figure between the markers of README.md and docs/*.md (markers.py).
+With `--from` it measures nothing and does the same with a run that is there. Nothing of it is written by hand: a test
 compares pages and pictures with what the committed run gives.
 """
 
