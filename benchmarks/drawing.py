@@ -15,7 +15,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-s
 TEXT, SMALL = 13, 11.5  # units of the viewBox
 LETTER = 0.6  # of the font's size: how wide a letter of a paragraph is, generously
 NAME_LETTER = 0.54  # of a row's name
-WIDE, NARROW = 760.0, 400.0
+WIDE, NARROW = 660.0, 400.0
 FAR_APART = 12  # times: a logarithmic axis
 
 

@@ -75,9 +75,9 @@ ANSWERING: Groups = (
 
 def zeroing_panels(kind: str) -> tuple[Shown, ...]:
     """Of 64 B, 64 KiB and 1 MiB; figures are microseconds."""
-    return (Shown("zeroing", kind.format("64 B"), "messages of 64 B", THOUSANDS, 1e3),
-            Shown("zeroing", kind.format("64 KiB"), "messages of 64 KiB", MIB, 1e6 / 16),
-            Shown("zeroing", kind.format("1 MiB"), "messages of 1 MiB", MIB, 1e6))
+    return (Shown("zeroing", kind.format("64 B"), "64 B", THOUSANDS, 1e3),
+            Shown("zeroing", kind.format("64 KiB"), "64 KiB", MIB, 1e6 / 16),
+            Shown("zeroing", kind.format("1 MiB"), "1 MiB", MIB, 1e6))
 
 
 def plain(*rows: str) -> Groups:
@@ -86,9 +86,9 @@ def plain(*rows: str) -> Groups:
 
 
 CHARTS = {
-    "zeroing": Chart("Echo throughput of one core: unsafe memory beside zeroed memory", f"64 connections. {LONGER}",
+    "zeroing": Chart("Echo throughput of one core: unsafe beside zeroed memory", f"64 connections, messages of three sizes. {LONGER}",
                      zeroing_panels("{} x 64"), READING, OF_ONE_CORE),
-    "answers": Chart("Each answer in memory of its own: unsafe beside zeroed", f"64 connections echo. {LONGER}",
+    "answers": Chart("Each answer in memory of its own: unsafe beside zeroed", f"Echo, 64 connections, messages of three sizes. {LONGER}",
                      zeroing_panels("answers of {} x 64"), ANSWERING, OF_ONE_CORE),
     "echo": Chart("Echo throughput of one core", f"Bytes x connections. {LONGER}", (
         Shown("echo", "64 B x 64", "64 B x 64", THOUSANDS, 1e3),
@@ -97,9 +97,9 @@ CHARTS = {
             "C epoll, static buffer", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
             "poolio transports, asyncio", "poolio transports, uvloop", "rloop Protocol", "aiofastnet, uvloop",
             "uvloop Protocol", "asyncio Protocol, warm heap"), OF_ONE_CORE),
-    "streams": Chart("Streams: throughput of one core", f"Echo, and receiving 64 KiB at a time. {LONGER}", (
-        Shown("echo", "64 B x 64", "echo, 64 B x 64", THOUSANDS, 1e3),
-        Shown("echo", "64 B x 1,000", "echo, 64 B x 1,000", THOUSANDS, 1e3),
+    "streams": Chart("Streams: throughput of one core", f"Echo of 64 B over 64 and 1,000 connections, and receiving 64 KiB at a time. {LONGER}", (
+        Shown("echo", "64 B x 64", "echo, x 64", THOUSANDS, 1e3),
+        Shown("echo", "64 B x 1,000", "echo, x 1,000", THOUSANDS, 1e3),
         Shown("streams", "64 KiB x 64", "receiving x 64", MIB, 1e9 / 16)), plain(
             "poolio streams, EventLoop", "poolio streams, asyncio", "uvloop Streams", "asyncio Streams"), OF_ONE_CORE),
     "framing": Chart("Messages behind a length: throughput of one core", f"Many in each read. {LONGER}", (
