@@ -1,4 +1,4 @@
-"""The documentation: every snippet runs, every public name is in the reference, every command that is named exists."""
+"""The documentation: snippets run, each public name has an example, what is named or linked exists."""
 
 import contextlib
 import pathlib
@@ -20,8 +20,8 @@ TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
 VARIANTS = set(re.findall(r"^#\?  ([\w-]+)", MAKEFILE, re.MULTILINE))
 MOST_TARGETS = 20
 WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
-
-
+OF_POOLIO = re.compile(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", re.MULTILINE)
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
 @pytest.fixture
@@ -70,6 +70,13 @@ def test_snippets_of_readme_run_and_do_what_it_says(page_of):
         page.names["transport"].close()
 
 
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_linked_exist(path):
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    linked = [target or source for target, source in LINK.findall(prose)]
+    assert [name for name in linked if "://" not in name and not (path.parent / name).exists()] == []
+
+
 def test_broken_snippets_are_found(page_of, tmp_path):
     broken = {
         "size must be in": "```python\nimport poolio\npoolio.alloc(-1)\n```\n",
@@ -109,9 +116,27 @@ def test_moved_ports_are_reached_by_their_names(monkeypatch):
 
 
 def test_reference_has_every_public_name():
-    text = "".join(path.read_text() for path in DOCS.glob("reference*.md"))
-    named = re.findall(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
-    assert sorted(named) == sorted(poolio.__all__)
+    text = "".join(path.read_text() for path in DOCS.glob("reference-*.md"))
+    assert sorted(OF_POOLIO.findall(text)) == sorted(poolio.__all__)
+
+
+def test_reference_has_an_example_beside_every_public_name():
+    """It stands between the name before and the name behind, and uses the name."""
+    without = []
+    for path in DOCS.glob("reference-*.md"):
+        parts = OF_POOLIO.split(path.read_text())
+        for before, name, behind in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+            examples = "".join(re.findall(r"^```python\n(.*?)^```", before + behind, re.MULTILINE | re.DOTALL))
+            if not re.search(rf"\bpoolio\.{name}\b", examples):
+                without.append(name)
+    assert without == []
+
+
+def test_table_of_names_is_that_of_the_package():
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "reference.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    meant = re.findall(r"`default_pool\(\)`", (DOCS / "reference.md").read_text())
+    assert named | ({"default_pool"} if meant else set()) == set(poolio.__all__)
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), ROOT / "poolio" / "README.md", *PAGES],
