@@ -20,6 +20,7 @@ TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
 VARIANTS = set(re.findall(r"^#\?  ([\w-]+)", MAKEFILE, re.MULTILINE))
 MOST_TARGETS = 20
 MOST_WORDS = 800            # of README
+MOST_COLUMNS = 100          # of code: docs/_static/poolio.css makes room for so many
 WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
 OF_POOLIO = re.compile(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", re.MULTILINE)
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
@@ -79,6 +80,12 @@ def test_files_linked_exist(path):
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     linked = [target or source for target, source in LINK.findall(prose)]
     assert [name for name in linked if "://" not in name and not (path.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.stem)
+def test_code_fits_the_page(path):
+    blocks = re.findall(r"^```(?:\w+)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert [line for block in blocks for line in block.splitlines() if len(line) > MOST_COLUMNS] == []
 
 
 def test_broken_snippets_are_found(page_of, tmp_path):
