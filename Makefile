@@ -12,7 +12,7 @@
 #   make docs            the documentation, in build/docs
 #   make bench           the quick benchmarks: report.html and report.json
 #   make bench-full      all benchmarks, about an hour; for both: COMPARE=old.json shows what changed since that run
-#   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port
+#   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port, TLS=1 for TLS
 #   make wheel           sdist and wheel as they are published, in dist; the wheel is tried in an empty environment
 #   make clean           removes the environments and all that was built
 #
@@ -205,8 +205,8 @@ bench-full: $(VENV)/.with-bench
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
 
 PORT ?= 8888
-echo: $(VENV)/.with-uvloop
-	$(BIN)/python -m poolio echo --port $(PORT)
+echo: $(VENV)/.with-$(if $(TLS),tls,uvloop)
+	@$(BIN)/python -m poolio echo --port $(PORT) $(if $(TLS),--tls)
 
 # --- What is published ---
 
