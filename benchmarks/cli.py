@@ -24,8 +24,7 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 
-from benchmarks import compare, latency, records, report, terminal
-from benchmarks.harness import RESULTS
+from benchmarks import compare, latency, places, records, report, terminal
 from benchmarks.machine import machine, source, versions, why_missing
 from benchmarks.parts import PARTS, part, text
 from benchmarks.records import Absent, Run
@@ -55,10 +54,10 @@ def parser() -> argparse.ArgumentParser:
     showing = found.add_argument_group("what is done with it")
     showing.add_argument("--compare", type=pathlib.Path, metavar="OLD.json",
                          help="show what changed against an earlier run")
-    showing.add_argument("--json", type=pathlib.Path, default=RESULTS / "report.json", metavar="PATH",
-                         help="everything, with the raw rounds (default: benchmarks/results/report.json)")
-    showing.add_argument("--html", type=pathlib.Path, default=RESULTS / "report.html", metavar="PATH",
-                         help="the report, one file (default: benchmarks/results/report.html)")
+    showing.add_argument("--json", type=pathlib.Path, default=places.results() / "report.json", metavar="PATH",
+                         help="everything, with the raw rounds (default: %(default)s)")
+    showing.add_argument("--html", type=pathlib.Path, default=places.results() / "report.html", metavar="PATH",
+                         help="the report, one file (default: %(default)s)")
     showing.add_argument("--from", type=pathlib.Path, dest="source", metavar="NEW.json",
                          help="measure nothing, show this run again")
     showing.add_argument("--check", action="store_true",
@@ -86,6 +85,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ours.error("--check is about latency, which --quick leaves out unless it is named: bench latency --check")
     if args.compare and not args.source and args.compare.resolve() == args.json.resolve():
         ours.error(f"--compare {args.compare} is where this run will be written: copy it, or name another with --json")
+    for path in (args.json, args.html):
+        refused = places.why_not_writable(path)
+        if refused and not (args.list or (args.source and path == args.json)):
+            ours.error(f"{refused}; name another with {'--json' if path == args.json else '--html'}")
     for kind in args.kinds:
         try:
             part(args.parts[0]).rows(kind)
