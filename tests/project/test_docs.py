@@ -78,6 +78,7 @@ def test_readme_is_read_in_a_minute():
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_linked_exist(path):
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert "[](" not in prose       # it has a text on the site only, and none where the repository is read
     linked = [target or source for target, source in LINK.findall(prose)]
     assert [name for name in linked if "://" not in name and not (path.parent / name).exists()] == []
 
