@@ -13,11 +13,13 @@ benchmarks, which stand outside the package: CARRIED goes to poolio/bench/, wher
 
 import os
 import pathlib
+import re
 import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
 
 VARIANT = os.environ.get("POOLIO_BUILD", "release")
 VARIANTS = ("release", "portable", "debug", "sanitize", "coverage", "fuzz")
@@ -87,12 +89,28 @@ class BuildPython(build_py):
         return super().get_outputs(include_bytecode) + list(self.carried().values())
 
 
+class Metadata(egg_info):
+    """README links files beside it, which its page on PyPI has not: there the links lead into the repository.
+
+    That is [project.urls] Source. While it is not known, they stay as they are. The paths are those of GitHub.
+    """
+
+    def run(self):
+        about = self.distribution.metadata
+        source = (about.project_urls or {}).get("Source")
+        if source:
+            text = re.sub(r"(?<=\]\()(?!https?:|#)", f"{source}/blob/v{about.version}/", about.long_description)
+            about.long_description = re.sub(
+                r'(?<=src="|set=")(?!https?:)', f"{source}/raw/v{about.version}/", text)
+        super().run()
+
+
 def is_fuzzed(source):
     return source.parent.name == "framing" or source.stem == "chain"
 
 
 setup(
-    cmdclass={"build_py": BuildPython},
+    cmdclass={"build_py": BuildPython, "egg_info": Metadata},
     ext_modules=cythonize(
         [
             Extension(

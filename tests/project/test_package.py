@@ -16,6 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent.parent
 COPIED = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "Makefile",
           "poolio", "tests", "examples", "benchmarks")
+REPOSITORY = "https://example.org/poolio"
 TRY_IT = """
 import pathlib, poolio
 folder = pathlib.Path(poolio.__file__).parent
@@ -41,6 +42,9 @@ def dist(tmp_path_factory):
             shutil.copytree(ROOT / name, source / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, source / name)
+    with open(source / "pyproject.toml", "r+") as project:
+        if not re.search(r"^\[project\.urls\]", project.read(), re.MULTILINE):
+            project.write(f'\n[project.urls]\nSource = "{REPOSITORY}"\n')
     subprocess.run([sys.executable, "-m", "build", str(source)], check=True, capture_output=True, text=True)
     return source / "dist"
 
@@ -70,6 +74,15 @@ def test_wheel_carries_the_benchmarks_and_nothing_else_beside_the_package(dist):
             "poolio/bench/benchmarks/report.html.jinja", "poolio/bench/examples/redis_server.py",
             "poolio/bench/setup.py"} <= names
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"poolio"}
+
+
+def test_links_of_the_published_readme_lead_into_the_repository(dist):
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        name, = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        about = archive.read(name).decode()
+    linked = re.findall(r'\]\(([^)]*)\)|(?:src|srcset)="([^"]*)"', about.partition("\n\n")[2])
+    linked = [target or picture for target, picture in linked]
+    assert len(linked) > 20 and [target for target in linked if not re.match(r"https://|#", target)] == []
 
 
 def test_wheel_alone_in_an_empty_environment_works(dist, tmp_path):
