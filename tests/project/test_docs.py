@@ -127,6 +127,18 @@ def test_moved_ports_are_reached_by_their_names(monkeypatch):
         assert client.getpeername() == listener.getsockname()
 
 
+def test_second_socket_on_a_moved_port_is_beside_the_first(monkeypatch):
+    ports, opened = {}, []
+    moved_ports.move(ports, opened.append, replace=monkeypatch.setattr)
+    with socket.socket() as first, socket.socket() as second:
+        for sock in (first, second):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first.bind(("127.0.0.1", 8888))
+        second.bind(first.getsockname())
+        second.listen()
+        assert second.getsockname() == first.getsockname() and opened == [8888]
+
+
 def test_reference_has_every_public_name():
     text = "".join(path.read_text() for path in DOCS.glob("reference-*.md"))
     assert sorted(OF_POOLIO.findall(text)) == sorted(poolio.__all__)
