@@ -230,7 +230,9 @@ cdef class Marked(Codec):
         if self.takes_commands and kind != (ARRAY if scan.depth == 0 else STRING):
             if self.splits and scan.depth == 0:
                 return self._pass_line(chain, scan, b"\n", min(self.max_frame, <Py_ssize_t>INLINE_LIMIT))
-            _refuse_mark(data[0], "an array of a command" if scan.depth == 0 else "a string of a command")
+            _refuse_mark(data[0], "the mark of an array" if scan.depth == 0 else "the mark of a string")
+        if kind == NO_MARK:
+            _refuse_mark(data[0], "a mark")
         if kind == TEXT or kind == ERROR:
             return self._pass_line(chain, scan, b"\r\n", self.max_frame)
         width = _number_at(data, there, &number)
@@ -302,8 +304,6 @@ cdef class Marked(Codec):
         cdef Digits digits = [10, MOST_DIGITS]
         cdef const char *end
         cdef Py_ssize_t length
-        if kind == NO_MARK:
-            _refuse_mark(data[0], "a mark")
         end = <const char *>memchr(data + 1, c"\r", <size_t>(there - 1))
         length = (there if end == NULL else end - data) - 1
         if length <= MOST_DIGITS + 1 and length + 2 >= there:
@@ -401,5 +401,4 @@ cdef inline Py_ssize_t _number_at(const char *data, Py_ssize_t there, int64_t *n
 
 
 cdef int _refuse_mark(char mark, str wanted) except -1:
-    raise FrameError(f"a value begins with the byte 0x{<unsigned char>mark:02x}, which is not the mark of {wanted}"
-                     if wanted != "a mark" else f"a value begins with the byte 0x{<unsigned char>mark:02x}, no mark")
+    raise FrameError(f"a value begins with the byte 0x{<unsigned char>mark:02x}, and not with {wanted}")

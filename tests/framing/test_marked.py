@@ -111,6 +111,14 @@ def test_what_is_no_command_raises(stream):
         poolio.Marked(frames="commands").feed(stream)
 
 
+@pytest.mark.parametrize("stream", (b"9999999999999999999\r\n", b"912\r\n*", b"x5\r\nabcde\r\n", b"\0001\r\n"))
+@pytest.mark.parametrize("before", (b"", b"*2\r\n$1\r\na\r\n"))
+@pytest.mark.parametrize("frames", ("values", "commands"))
+def test_number_behind_a_byte_that_is_no_mark_raises(stream, before, frames):
+    with pytest.raises(poolio.FrameError, match=f"begins with the byte 0x{stream[0]:02x}, and not with"):
+        poolio.Marked(frames=frames).feed(before + stream)
+
+
 def test_inline_commands_are_split_and_empty_ones_skipped():
     stream = b"PING\r\n SET  k v \n\r\n*0\r\n*-1\r\n\n*1\r\n$1\r\nA\r\n"
     assert decoded(stream, frames="commands", inline="split") == [(b"PING",), (b"SET", b"k", b"v"), (b"A",)]
