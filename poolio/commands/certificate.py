@@ -54,4 +54,5 @@ def by_openssl(command: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathli
                                "pip install 'poolio[tls]' does without it")
     pem.touch(mode=0o600)
     pem.write_text(key.read_text() + trusted.read_text())
+    key.unlink()
     return pem, trusted
