@@ -180,7 +180,10 @@ cdef Codec codec_for(object given, str taker):
         made = "" if codec is given else f", which {given!r} has made"
         raise TypeError(f"{taker} needs a poolio.Codec, its class, or a function that makes one, "
                         f"not {type(codec).__name__!r}{made}")
-    _give_to_connection(<Codec>codec)
+    if isinstance(given, type):
+        (<Codec>codec).connections += 1         # nobody else has it
+    else:
+        _give_to_connection(<Codec>codec)
     return <Codec>codec
 
 

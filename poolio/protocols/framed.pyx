@@ -66,8 +66,8 @@ cdef class FramedCore(ProtocolCore):
 
     cdef bint receives(self) except -1:
         if not self.is_asked:
-            self.is_overridden = (type(self).data_received is not FramedCore.data_received
-                                  or "data_received" in getattr(self, "__dict__", ()))
+            # not by a look into __dict__, which would make one: CPython 3.11 then finds attributes more slowly
+            self.is_overridden = self.data_received != FramedCore.data_received.__get__(self)
             self.takes_single = type(self).frame_received is not FramedCore.frame_received
             self.is_asked = True
         return not self.is_overridden

@@ -68,7 +68,7 @@ def test_option_out_of_range_raises_and_names_value_and_limit(make, message):
     lambda: poolio.LengthPrefixed(max_frame="1"), lambda: poolio.LengthPrefixed(adjustment=None),
     lambda: poolio.LengthPrefixed(max_frame=1.5), lambda: poolio.LengthPrefixed(offset=1.5),
     lambda: poolio.Varint(offset=1.5), lambda: poolio.Varint(width="4"), lambda: poolio.Marked(max_items="1"),
-    lambda: poolio.Marked(marks=None), lambda: poolio.LineAndBody(None), lambda: poolio.LineAndBody({"set": 4}),
+    lambda: poolio.Marked(marks=5), lambda: poolio.LineAndBody(None), lambda: poolio.LineAndBody({"set": 4}),
     lambda: poolio.LineAndBody({b"set": []}), lambda: poolio.LineAndBody(0, line_end="\n"),
 ])
 def test_option_of_other_type_raises(make):

@@ -13,6 +13,7 @@ STUBS = {
     poolio.Pool: "memory/pool.pyi", poolio.Chain: "memory/chain.pyi", poolio.Codec: "framing/codec.pyi",
     poolio.Delimited: "framing/delimited.pyi", poolio.LengthPrefixed: "framing/lengths.pyi",
     poolio.Varint: "framing/lengths.pyi", poolio.FixedSize: "framing/lengths.pyi",
+    poolio.Marked: "framing/marked.pyi", poolio.LineAndBody: "framing/announced.pyi",
     poolio.StreamReader: "streams/reader.pyi", poolio.StreamWriter: "streams/writer.pyi",
     poolio.FramedProtocol: "protocols/framed.pyi",
 }
@@ -44,7 +45,9 @@ def test_signature_of_class_is_the_stubs(kind):
     (poolio.Pool(), {"slab_size": "slab_size", "zeroing": "zeroing"}),
     (poolio.Delimited(b"\n"), {"max_frame": "max_frame"}),
     (poolio.LengthPrefixed(), {"max_frame": "max_frame", "width": "width", "adjustment": "adjustment"}),
-    (poolio.Varint(), {"max_frame": "max_frame"}),
+    (poolio.Varint(), {"max_frame": "max_frame", "width": "width"}),
+    (poolio.Marked(), {name: name for name in ("max_frame", "max_items", "max_depth", "bytes_up_to")}),
+    (poolio.LineAndBody(0), {name: name for name in ("max_frame", "max_line", "bytes_up_to")}),
     (poolio.Codec(), {"max_frame": "max_frame"}),
 ])
 def test_default_in_signature_is_the_one_that_is_used(made, names):
