@@ -185,6 +185,7 @@ def test_certificate_is_readable_by_its_owner_alone_and_for_localhost(way, tmp_p
                     else certificate.by_openssl(shutil.which("openssl"), tmp_path))
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=trusted)
     server.load_cert_chain(pem)
+    assert pem.stat().st_mode & 0o777 == 0o600
     assert "PRIVATE KEY" in pem.read_text() and "PRIVATE KEY" not in trusted.read_text()
     for name in certificate.NAMES:
         assert handshake(server, client, name)
