@@ -26,17 +26,19 @@ def results() -> pathlib.Path:
 
 @functools.cache
 def programs() -> pathlib.Path:
-    """The folder of what is compiled and made for the benchmarks. It exists and can be written to."""
+    """The folder of what is compiled and made for the benchmarks. It can be written to, and its programs can be run."""
     if VARIABLE in os.environ:
         return pathlib.Path(os.environ[VARIABLE])
     wanted = HERE / "results" if IN_CLONE else cache() / "poolio" / f"bench-{digest()}"
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
-            return wanted
+            if not os.statvfs(wanted).f_flag & os.ST_NOEXEC:
+                return wanted
     except OSError:
-        KEPT.append(tempfile.TemporaryDirectory(prefix="poolio-bench-"))
-        return pathlib.Path(KEPT[-1].name)
+        pass
+    KEPT.append(tempfile.TemporaryDirectory(prefix="poolio-bench-"))
+    return pathlib.Path(KEPT[-1].name)
 
 
 def cache() -> pathlib.Path:

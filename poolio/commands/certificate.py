@@ -35,6 +35,7 @@ def by_trustme(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 
     pem, trusted = folder / "localhost.pem", folder / "trusted.pem"
     authority = trustme.CA()
+    pem.touch(mode=0o600)
     authority.issue_cert(*NAMES).private_key_and_cert_chain_pem.write_to_path(pem)
     authority.cert_pem.write_to_path(trusted)
     return pem, trusted
@@ -54,4 +55,5 @@ def by_openssl(command: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathli
                                "pip install 'poolio[tls]' does without it")
     pem.touch(mode=0o600)
     pem.write_text(key.read_text() + trusted.read_text())
+    key.unlink()
     return pem, trusted

@@ -42,6 +42,7 @@ class Secured:
         pem, self.trusted = certificate.make(folder)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pem)
+        pem.unlink()    # the key is in memory now, and nowhere else, however this process ends
 
 
 @contextlib.contextmanager

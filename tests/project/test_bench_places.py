@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import types
 
 import pytest
 from kit.benchruns import ROOT
@@ -48,6 +49,11 @@ def test_programs_go_to_a_folder_of_this_process_where_there_is_no_cache(install
     folder = places.programs()
     assert folder.is_dir() and installed not in folder.parents
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_programs_do_not_go_where_none_may_be_run(installed, monkeypatch):
+    monkeypatch.setattr(places.os, "statvfs", lambda path: types.SimpleNamespace(f_flag=os.ST_NOEXEC))
+    assert installed not in places.programs().parents
 
 
 def test_servers_are_told_where_programs_are(installed, monkeypatch):

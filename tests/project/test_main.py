@@ -18,6 +18,7 @@ import poolio
 from poolio import __main__ as door
 from poolio.commands import bench, certificate, echo, terminal
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = (sys.executable, "-m", "poolio")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -151,14 +152,15 @@ def test_echo_echoes_until_it_is_interrupted(loop, wire, tmp_path):
 @pytest.mark.parametrize("options", ((), ("--workers", "1"), ("--loop", "asyncio")), ids=" ".join)
 def test_echo_over_tls_is_verified_with_the_file_that_it_names(options):
     with echoing("--tls", "--port", "0", *options) as (_, lines):
-        port, trusted = port_of(lines), re.search(r"-CAfile (\S+)", lines)[1]
+        port, trusted = port_of(lines), pathlib.Path(re.search(r"-CAfile (\S+)", lines)[1])
+        assert list(trusted.parent.iterdir()) == [trusted], "a private key stays on the disk"
         assert f"openssl s_client -quiet -connect 127.0.0.1:{port} " in lines
         context = ssl.create_default_context(cafile=trusted)
         for name in ("localhost", "127.0.0.1"):
             with socket.create_connection(("127.0.0.1", port)) as plain, \
                     context.wrap_socket(plain, server_hostname=name) as client:
                 assert says_it_back(client)
-    assert not pathlib.Path(trusted).exists()
+    assert not trusted.parent.exists()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
@@ -183,6 +185,7 @@ def test_certificate_is_readable_by_its_owner_alone_and_for_localhost(way, tmp_p
                     else certificate.by_openssl(shutil.which("openssl"), tmp_path))
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=trusted)
     server.load_cert_chain(pem)
+    assert pem.stat().st_mode & 0o777 == 0o600
     assert "PRIVATE KEY" in pem.read_text() and "PRIVATE KEY" not in trusted.read_text()
     for name in certificate.NAMES:
         assert handshake(server, client, name)
@@ -224,6 +227,13 @@ def test_openssl_that_fails_is_quoted(tmp_path):
 def test_echo_tells_how_to_try_it(name, tls, said):
     secured = type("Secured", (), {"trusted": "/t"}) if tls else None
     assert echo.how_to_try(name, secured)[0] == f"try it: {said}"
+
+
+@pytest.mark.skipif(shutil.which("make") is None or not (ROOT / "Makefile").exists(), reason="needs make and a clone")
+def test_make_echo_is_over_tls_if_it_is_asked_for():
+    for given, options in ((), "--port 8888"), (("TLS=1", "PORT=1"), "--port 1 --tls"):
+        done = subprocess.run(["make", "--dry-run", "echo", *given], cwd=ROOT, capture_output=True, text=True)
+        assert done.stdout.rstrip().endswith(f"-m poolio echo {options}"), done.stdout + done.stderr
 
 
 def test_echo_on_a_port_in_use_says_so():

@@ -132,3 +132,15 @@ def test_release_workflow_asks_before_it_builds_anything():
     assert asking == ["ready"]
     assert [job for job in jobs if job.strip() and ":\n" in job and not job.startswith(("ready", "#")) and
             not re.search(r"^    needs: ", job, re.M) and "runs-on" in job] == []
+
+
+# --- the wheels of this machine ---
+
+def test_interpreter_that_asks_is_found_and_none_of_another_version():
+    interpreters = load("interpreters")
+    mine = f"3.{sys.version_info.minor}"
+    assert interpreters.promised() == [f"3.{minor}" for minor in range(11, 16)]
+    assert interpreters.is_usable(interpreters.find([mine])[mine], mine)
+    assert not interpreters.is_usable(sys.executable, "3.99")
+    assert not interpreters.is_usable("/nowhere/python", mine)
+    assert interpreters.find(["3.99"]) == {"3.99": None}
