@@ -20,14 +20,14 @@ import math
 import pathlib
 import random
 import shlex
+import shutil
+import textwrap
 import time
 from collections.abc import Sequence
 
 import rich.console
-import rich.progress
 
-from benchmarks import compare, latency, published, records, report, terminal
-from benchmarks.harness import RESULTS
+from benchmarks import compare, latency, places, published, records, report, terminal
 from benchmarks.machine import machine, source, versions, why_missing
 from benchmarks.parts import PARTS, part, text
 from benchmarks.records import Absent, Run
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m poolio bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [PART ...] [options]",
         description="Benchmarks of poolio and of what else is installed: server CPU, memory, and their ratios to C.\n\n"
-                    "parts:\n" + "\n".join(f"  {name:14}{text(name).question}" for name in PARTS),
+                    "parts:\n" + "\n".join(map(described, PARTS)),
         epilog=(__doc__ or "").partition("\n\n")[2].replace("usage examples", "examples"))
     found.add_argument("parts", nargs="*", metavar="PART", help="which ones (default: all)")
     found.add_argument("--list", action="store_true", help="list the parts, their kinds and rows, and what is absent")
@@ -60,15 +60,21 @@ def parser() -> argparse.ArgumentParser:
     showing = found.add_argument_group("what is done with it")
     showing.add_argument("--compare", type=pathlib.Path, metavar="OLD.json",
                          help="show what changed against an earlier run")
-    showing.add_argument("--json", type=pathlib.Path, default=RESULTS / "report.json", metavar="PATH",
-                         help="everything, with the raw rounds (default: benchmarks/results/report.json)")
-    showing.add_argument("--html", type=pathlib.Path, default=RESULTS / "report.html", metavar="PATH",
-                         help="the report, one file (default: benchmarks/results/report.html)")
+    showing.add_argument("--json", type=pathlib.Path, default=places.results() / "report.json", metavar="PATH",
+                         help="everything, with the raw rounds (default: %(default)s)")
+    showing.add_argument("--html", type=pathlib.Path, default=places.results() / "report.html", metavar="PATH",
+                         help="the report, one file (default: %(default)s)")
     showing.add_argument("--from", type=pathlib.Path, dest="source", metavar="NEW.json",
                          help="measure nothing, show this run again")
     showing.add_argument("--check", action="store_true",
                          help="of latency: status 1 if poolio.EventLoop is beyond its bounds")
     return found
+
+
+def described(name: str) -> str:
+    """A part and its question, folded as argparse folds its options."""
+    columns = max(40, shutil.get_terminal_size().columns - 2)
+    return textwrap.fill(text(name).question, columns, initial_indent=f"  {name:14}", subsequent_indent=" " * 16)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -95,6 +101,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ours.error("--check is about latency, which --quick leaves out unless it is named: bench latency --check")
     if args.compare and not args.source and args.compare.resolve() == args.json.resolve():
         ours.error(f"--compare {args.compare} is where this run will be written: copy it, or name another with --json")
+    for path in (args.json, args.html):
+        refused = places.why_not_writable(path)
+        if refused and not (args.list or (args.source and path == args.json)):
+            ours.error(f"{refused}; name another with {'--json' if path == args.json else '--html'}")
     for kind in args.kinds:
         try:
             part(args.parts[0]).rows(kind)
@@ -154,10 +164,7 @@ def measure(args: argparse.Namespace, command: str, out: rich.console.Console) -
         "rounds": str(args.rounds or which or "the part's own"),
         "seconds a row and round": str(args.seconds or which or "the part's own")})
     run.absent += [Absent(name, "", "", f"not in a quick run: bench {name}") for name in skipped]
-    with rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.fields[row]}"), console=out, transient=True) as progress:
+    with terminal.progress(out) as progress:
         whole = progress.add_task("parts", total=len(names), row="")
         task = progress.add_task("", total=None, row="")
         session = Session(

@@ -75,7 +75,7 @@ def measured(task: Task) -> dict[str, float]:
         return burst(task.row, size, count)
     if name == "idle-tls":
         tls.prepare()
-        return idle(task.row, size, tls.loadgen(), str(tls.PEM))
+        return idle(task.row, size, tls.loadgen(), str(tls.pem()))
     return idle(task.row, size, build("loadgen"))
 
 

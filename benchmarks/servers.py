@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import importlib
 import os
-import pathlib
 import resource
 import ssl
 import sys
@@ -162,10 +161,12 @@ def streams_on_loop(name: str, module: Any) -> Row:
 
 def become_the_limit(context: ssl.SSLContext | None) -> None:
     """Run limit.c or limit_tls.c instead of this interpreter, on the core that it was pinned to; both are compiled."""
-    results = pathlib.Path(__file__).parent / "results"
+    from benchmarks import places  # here, as no other row's process needs it
+
+    programs = places.programs()
     if context is None:
-        os.execv(results / "limit", ["limit"])
-    os.execv(results / "limit_tls", ["limit_tls", sys.argv[2]])
+        os.execv(programs / "limit", ["limit"])
+    os.execv(programs / "limit_tls", ["limit_tls", sys.argv[2]])
 
 
 LIMIT = "C epoll, static buffer"
