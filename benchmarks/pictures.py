@@ -48,6 +48,7 @@ class Chart:
 OF_ONE_CORE = "Of one core: a second divided by the server's CPU time for one. "
 THOUSANDS, MIB = "thousand a second", "MiB a second"
 LONGER, SHORTER = "Longer is better.", "Shorter is better."
+THREE_SIZES = f"64 connections, messages of three sizes. {LONGER}"
 READING: Groups = (
     ("poolio.EventLoop", (
         Line("poolio, not zeroed", "poolio.EventLoop", "ours"),
@@ -86,9 +87,9 @@ def plain(*rows: str) -> Groups:
 
 
 CHARTS = {
-    "zeroing": Chart("Echo throughput of one core: unsafe beside zeroed memory", f"64 connections, messages of three sizes. {LONGER}",
-                     zeroing_panels("{} x 64"), READING, OF_ONE_CORE),
-    "answers": Chart("Each answer in memory of its own: unsafe beside zeroed", f"Echo, 64 connections, messages of three sizes. {LONGER}",
+    "zeroing": Chart("Echo throughput of one core: unsafe beside zeroed memory", THREE_SIZES, zeroing_panels("{} x 64"),
+                     READING, OF_ONE_CORE),
+    "answers": Chart("Echo, each answer in new memory: unsafe beside zeroed", THREE_SIZES,
                      zeroing_panels("answers of {} x 64"), ANSWERING, OF_ONE_CORE),
     "echo": Chart("Echo throughput of one core", f"Bytes x connections. {LONGER}", (
         Shown("echo", "64 B x 64", "64 B x 64", THOUSANDS, 1e3),
@@ -97,7 +98,7 @@ CHARTS = {
             "C epoll, static buffer", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
             "poolio transports, asyncio", "poolio transports, uvloop", "rloop Protocol", "aiofastnet, uvloop",
             "uvloop Protocol", "asyncio Protocol, warm heap"), OF_ONE_CORE),
-    "streams": Chart("Streams: throughput of one core", f"Echo of 64 B over 64 and 1,000 connections, and receiving 64 KiB at a time. {LONGER}", (
+    "streams": Chart("Streams: throughput of one core", f"Echo of 64 B, and receiving 64 KiB at a time. {LONGER}", (
         Shown("echo", "64 B x 64", "echo, x 64", THOUSANDS, 1e3),
         Shown("echo", "64 B x 1,000", "echo, x 1,000", THOUSANDS, 1e3),
         Shown("streams", "64 KiB x 64", "receiving x 64", MIB, 1e9 / 16)), plain(

@@ -8,7 +8,7 @@ compares pages and pictures with what the committed run gives.
 
 import pathlib
 
-from benchmarks import keepers, markers, records
+from benchmarks import keepers, markers, places, records
 from benchmarks.allocation import KINDS as ALLOCATIONS
 from benchmarks.drawing import DARK, LIGHT
 from benchmarks.operations import KINDS as OPERATIONS
@@ -17,7 +17,7 @@ from benchmarks.records import Run
 from benchmarks.servers import LIMIT
 from benchmarks.session import Selection
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = places.ROOT
 FIGURES = pathlib.Path("docs") / "figures"
 MEASUREMENT = FIGURES / "measurement.json"
 THEMES = {"light": LIGHT, "dark": DARK}
