@@ -10,8 +10,10 @@
 #   make lint            ruff and cython-lint
 #   make types           mypy --strict and stubtest
 #   make docs            the documentation, in build/docs
-#   make bench           the quick benchmarks: report.html and report.json
+#   make bench           the quick benchmarks, three minutes: report.html and report.json
 #   make bench-full      all benchmarks, about an hour; for both: COMPARE=old.json shows what changed since that run
+#   make figures         measures what README and docs show, about 12 minutes on a quiet machine, and rewrites their figures and
+#                        pictures; FROM=docs/figures/measurement.json measures nothing and rewrites them from that run
 #   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port, TLS=1 for TLS
 #   make wheel           sdist and wheels as they are published, in dist: one for each Python from 3.11 on that is here, tried
 #                        in an empty environment; VERSIONS="3.12 3.13" for these alone
@@ -35,7 +37,7 @@
 # pytest: for test, coverage and every VARIANT that runs pytest. SOAK="--seconds 60 --kinds streams --seed 7" are options of
 # tests/soak.
 
-.PHONY: test check soak soak-datagrams security fuzz coverage lint types docs bench bench-full echo wheel clean
+.PHONY: test check soak soak-datagrams security fuzz coverage lint types docs bench bench-full figures echo wheel clean
 
 PYTHON ?= python3
 DEBUG_PYTHON ?= python3.11-dbg
@@ -204,6 +206,9 @@ bench: $(VENV)/.with-bench
 
 bench-full: $(VENV)/.with-bench
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
+
+figures: $(VENV)/.with-bench
+	$(BIN)/python -m poolio bench --publish $(addprefix --from ,$(FROM))
 
 PORT ?= 8888
 echo: $(VENV)/.with-$(if $(TLS),tls,uvloop)

@@ -2,8 +2,9 @@
 
 A row's figure in a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms: the cores of
 shared machines change speed within a second, and the quantile repeats where the mean does not. Windows are joined until
-each holds enough to mean something, as the work on a message may fall into an earlier window than its last byte; if not
-even one such window fits into the time, the figure is the mean. The clock is that of the server's main thread: a server
+each holds enough to mean something, as the work on a message may fall into an earlier window than its last byte (on a
+busy machine all of it, so some CPU time belongs to enough); if not even one such window fits into the time, the figure
+is the mean. The clock is that of the server's main thread: a server
 with others that work fails. The server is a fresh process every time (a cold heap warms itself when connections close).
 The rounds, their order and their failures are session.py's.
 """
@@ -196,7 +197,7 @@ def cpu_ns(windows: Sequence[tuple[int, int]], enough: int) -> float:
     number = cpu = 0
     for more, more_cpu in windows:
         number, cpu = number + more, cpu + more_cpu
-        if number >= enough:
+        if number >= enough and cpu:
             figures.append(cpu / number)
             number = cpu = 0
     if figures:

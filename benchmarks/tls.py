@@ -26,7 +26,7 @@ from benchmarks.harness import (
 from benchmarks.machine import why_missing
 from benchmarks.records import Figure
 from benchmarks.servers import LIMIT, ROWS
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 SERVERS = (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "aiofastnet, asyncio", "aiofastnet, uvloop",
@@ -34,7 +34,7 @@ SERVERS = (
     "asyncio Streams", "uvloop Streams", "poolio streams, EventLoop",
 )
 KINDS = ("64x1", "64x64", "16384x64", "65536x64")
-QUICK = Quick(("64x64",), (
+QUICK = Selection(("64x64",), (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "aiofastnet, uvloop", "poolio transports, asyncio",
     "poolio.EventLoop"))
 ROUNDS = 5

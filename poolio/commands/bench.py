@@ -11,7 +11,7 @@ import sys
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 PLACES = (PACKAGE / "bench", PACKAGE.parent)
-NEEDED = ("jinja2", "matplotlib", "rich")
+NEEDED = ("jinja2", "rich")
 
 
 def home() -> pathlib.Path | None:
