@@ -10,10 +10,13 @@
 #   make lint            ruff and cython-lint
 #   make types           mypy --strict and stubtest
 #   make docs            the documentation, in build/docs
-#   make bench           the quick benchmarks: report.html and report.json
+#   make bench           the quick benchmarks, three minutes: report.html and report.json
 #   make bench-full      all benchmarks, about an hour; for both: COMPARE=old.json shows what changed since that run
-#   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port
-#   make wheel           sdist and wheel as they are published, in dist; the wheel is tried in an empty environment
+#   make figures         measures what README and docs show, about 12 minutes on a quiet machine, and rewrites their figures and
+#                        pictures; FROM=docs/figures/measurement.json measures nothing and rewrites them from that run
+#   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port, TLS=1 for TLS
+#   make wheel           sdist and wheels as they are published, in dist: one for each Python from 3.11 on that is here, tried
+#                        in an empty environment; VERSIONS="3.12 3.13" for these alone
 #   make clean           removes the environments and all that was built
 #
 # The values of VARIANT. `make check` prints the lines that begin with #?, so this is the only list of them.
@@ -34,7 +37,7 @@
 # pytest: for test, coverage and every VARIANT that runs pytest. SOAK="--seconds 60 --kinds streams --seed 7" are options of
 # tests/soak.
 
-.PHONY: test check soak soak-datagrams security fuzz coverage lint types docs bench bench-full echo wheel clean
+.PHONY: test check soak soak-datagrams security fuzz coverage lint types docs bench bench-full figures echo wheel clean
 
 PYTHON ?= python3
 DEBUG_PYTHON ?= python3.11-dbg
@@ -204,21 +207,24 @@ bench: $(VENV)/.with-bench
 bench-full: $(VENV)/.with-bench
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
 
+figures: $(VENV)/.with-bench
+	$(BIN)/python -m poolio bench --publish $(addprefix --from ,$(FROM))
+
 PORT ?= 8888
-echo: $(VENV)/.with-uvloop
-	$(BIN)/python -m poolio echo --port $(PORT)
+echo: $(VENV)/.with-$(if $(TLS),tls,uvloop)
+	@$(BIN)/python -m poolio echo --port $(PORT) $(if $(TLS),--tls)
 
 # --- What is published ---
 
-# The platform is the oldest that this machine's C library allows; for older ones cibuildwheel builds in containers.
+# Behind PATH, so that a python3.N of the environment's is none of the interpreters. The platform is the oldest that this
+# machine's C library allows; for older ones cibuildwheel builds in containers.
 wheel: .venv-wheel/.with-tools
 	rm -rf build/wheel
-	.venv-wheel/bin/python -m build --outdir build/wheel .
-	PATH="$(abspath .venv-wheel/bin):$$PATH" auditwheel repair --plat auto --wheel-dir build/wheel/repaired \
-		build/wheel/*.whl
-	.venv-wheel/bin/python tests/project/wheel.py build/wheel/repaired/*.whl
+	.venv-wheel/bin/python -m build --sdist --outdir build/wheel .
+	PATH="$$PATH:$(abspath .venv-wheel/bin)" .venv-wheel/bin/python tests/project/wheel.py \
+		build/wheel/*.tar.gz build/wheel/tried $(VERSIONS)
 	mkdir -p dist
-	cp build/wheel/*.tar.gz build/wheel/repaired/*.whl dist
+	cp build/wheel/*.tar.gz build/wheel/tried/*.whl dist
 
 clean:
 	find poolio -name "*.so" -delete -o -name "*.c" -delete

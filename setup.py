@@ -7,15 +7,19 @@ POOLIO_BUILD=coverage   line tracing for coverage.py's Cython plugin; allocation
 POOLIO_BUILD=fuzz       debug under AddressSanitizer, and the codecs report their coverage to libFuzzer; needs CC=clang
 unset                   the release build
 
-Modules and headers are found, not listed: every .pyx below poolio/, every .h in poolio/c/.
+Modules and headers are found, not listed: every .pyx below poolio/, every .h in poolio/c/. A wheel also carries the
+benchmarks, which stand outside the package: CARRIED goes to poolio/bench/, where poolio/commands/bench.py finds it.
 """
 
 import os
 import pathlib
+import re
 import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
 
 VARIANT = os.environ.get("POOLIO_BUILD", "release")
 VARIANTS = ("release", "portable", "debug", "sanitize", "coverage", "fuzz")
@@ -62,11 +66,51 @@ if VARIANT == "portable":
     MACROS.append(("POOLIO_WITHOUT_EPOLL", "1"))
 
 
+# What `python -m poolio bench` reads: its own folder, the server that it measures, and this file's flags.
+CARRIED = [path for suffix in ("py", "c", "h", "jinja")
+           for path in sorted(pathlib.Path("benchmarks").glob(f"*.{suffix}"))]
+CARRIED += [pathlib.Path("examples", "redis_server.py"), pathlib.Path("setup.py")]
+
+
+class BuildPython(build_py):
+    """Also copies what is CARRIED, as it lies here; not for an editable installation, which has the clone."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            for source, target in self.carried().items():
+                self.mkpath(os.path.dirname(target))
+                self.copy_file(source, target, preserve_mode=False)
+
+    def carried(self):
+        return {str(path): os.path.join(self.build_lib, "poolio", "bench", str(path)) for path in CARRIED}
+
+    def get_outputs(self, include_bytecode=True):
+        return super().get_outputs(include_bytecode) + list(self.carried().values())
+
+
+class Metadata(egg_info):
+    """README links files beside it, which its page on PyPI has not: there the links lead into the repository.
+
+    That is [project.urls] Source. While it is not known, they stay as they are. The paths are those of GitHub.
+    """
+
+    def run(self):
+        about = self.distribution.metadata
+        source = (about.project_urls or {}).get("Source")
+        if source:
+            text = re.sub(r"(?<=\]\()(?!https?:|#)", f"{source}/blob/v{about.version}/", about.long_description)
+            about.long_description = re.sub(
+                r'(?<=src="|set=")(?!https?:)', f"{source}/raw/v{about.version}/", text)
+        super().run()
+
+
 def is_fuzzed(source):
     return source.parent.name == "framing" or source.stem == "chain"
 
 
 setup(
+    cmdclass={"build_py": BuildPython, "egg_info": Metadata},
     ext_modules=cythonize(
         [
             Extension(

@@ -20,7 +20,7 @@ from typing import Any
 import poolio
 from benchmarks.harness import size_text, split_kind
 from benchmarks.records import Figure
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 SIZES = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20)
 HELD = 64
@@ -31,7 +31,7 @@ SETUP = f"ring = [None] * {HELD}; i = 0"
 WORDS = {"dropped": "dropped at once", "held": f"{HELD} held"}
 CALLS = {"alloc_unsafe": "f(n)", "alloc": "f(n)", "bytearray": "f(n)", "bytes": "f(n)", "numpy.empty": "f(n, t)"}
 KINDS = tuple(f"{name}{size}" for name in STATEMENTS for size in SIZES)
-QUICK = Quick(tuple(f"dropped{size}" for size in (64, 4096, 65536)), tuple(CALLS))
+QUICK = Selection(tuple(f"dropped{size}" for size in (64, 4096, 65536)), tuple(CALLS))
 ROUNDS = 7
 SECONDS = 0.0
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from benchmarks.harness import BenchmarkFailed, Server, Unavailable, serving, split_kind, thread_times
 from benchmarks.records import Figure
 from benchmarks.redis_servers import ROWS
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 NAMES = ("get", "set", "incr", "lpush", "mset")
 KINDS = tuple(f"{name}{depth}" for depth in (16, 1) for name in NAMES)
-QUICK = Quick(("get16", "set16", "mset16"), ("by hand, EventLoop", "the example, EventLoop"))
+QUICK = Selection(("get16", "set16", "mset16"), ("by hand, EventLoop", "the example, EventLoop"))
 ROUNDS = 5
 SECONDS = 0.7
 BASE = "by hand, EventLoop"

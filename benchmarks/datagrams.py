@@ -18,10 +18,10 @@ from a card that joins datagrams (UDP GRO).
 from benchmarks.endpoints import ALL, BASELINE, FLOWS, ROWS
 from benchmarks.harness import build, cpu_ns, drive_json, serving, size_text, split_kind
 from benchmarks.records import Figure
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 KINDS = ("flood64", "paced64", "trains64", "trains1200", "flows64x64")
-QUICK = Quick(("flood64", "flows64x64"), (
+QUICK = Selection(("flood64", "flows64x64"), (
     BASELINE, "asyncio", "uvloop", "rloop", "aiofastnet, uvloop", "poolio, asyncio", "poolio, EventLoop"))
 ROUNDS = 5
 SECONDS = 1.0

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import importlib
 import os
-import pathlib
 import re
 import socket
 import sys
@@ -176,7 +175,9 @@ async def serve(row: Row, kind: str) -> None:
 
 def become_the_limit(kind: str, method: str) -> None:
     """Run dgram.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
-    program = pathlib.Path(__file__).parent / "results" / "dgram"
+    from benchmarks import places  # here, as no other row's process needs it
+
+    program = places.programs() / "dgram"
     os.execv(program, [str(program), kind, method])
 
 

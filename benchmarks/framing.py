@@ -12,12 +12,12 @@ from benchmarks.blasting import cpu_ns_a_message, prepare, rows_of
 from benchmarks.harness import size_text, split_kind
 from benchmarks.receivers import LIMIT
 from benchmarks.records import Figure
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 __all__ = ["prepare"]
 
 KINDS = ("prefixed16", "prefixed128", "lines40")
-QUICK = Quick(("prefixed128", "lines40"), (
+QUICK = Selection(("prefixed128", "lines40"), (
     LIMIT, "by hand, asyncio", "readexactly twice, asyncio", "poolio FramedProtocol, EventLoop",
     "poolio frames(), EventLoop", "split by hand, asyncio", "readline, asyncio",
     "poolio FramedProtocol lines, EventLoop", "poolio lines(), EventLoop"))

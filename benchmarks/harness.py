@@ -2,8 +2,9 @@
 
 A row's figure in a round is the 20 % quantile of the server's CPU time a message over windows of 20 ms: the cores of
 shared machines change speed within a second, and the quantile repeats where the mean does not. Windows are joined until
-each holds enough to mean something, as the work on a message may fall into an earlier window than its last byte; if not
-even one such window fits into the time, the figure is the mean. The clock is that of the server's main thread: a server
+each holds enough to mean something, as the work on a message may fall into an earlier window than its last byte (on a
+busy machine all of it, so some CPU time belongs to enough); if not even one such window fits into the time, the figure
+is the mean. The clock is that of the server's main thread: a server
 with others that work fails. The server is a fresh process every time (a cold heap warms itself when connections close).
 The rounds, their order and their failures are session.py's.
 """
@@ -20,10 +21,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import poolio
+from benchmarks import places
 from benchmarks.machine import C_FLAGS, c_compiler
 
 HERE = pathlib.Path(__file__).parent
-RESULTS = HERE / "results"
 QUANTILE = 0.2
 WINDOW_MS = 20
 DEADLINE_SECONDS = 90  # for what takes about 5
@@ -64,15 +65,14 @@ def size_and_count(kind: str) -> str:
 
 def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Sequence[str] = ()) -> pathlib.Path:
     """Compile one of the C programs if its source is newer than the program."""
-    source, path = HERE / f"{name}.c", RESULTS / (program or name)
-    RESULTS.mkdir(exist_ok=True)
+    source, path = HERE / f"{name}.c", places.programs() / (program or name)
     sources = [source, *HERE.glob("*.h")]
     if path.exists() and path.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return path
     compiler = c_compiler()
     if compiler is None:
         raise Unavailable(f"{name} is a C program: install a C compiler (cc, gcc or clang)")
-    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # so that no other process finds it half written
+    with tempfile.TemporaryDirectory(dir=places.programs()) as folder:  # so that no other process finds it half written
         fresh = pathlib.Path(folder) / path.name
         result = subprocess.run([compiler, *C_FLAGS, *flags, "-o", fresh, source, *libraries],
                                 capture_output=True, text=True)
@@ -83,11 +83,13 @@ def build(name: str, program: str = "", flags: Sequence[str] = (), libraries: Se
 
 
 def child_environment() -> dict[str, str]:
-    """Children find the poolio that this process has, installed or not, this checkout, and nothing in the current
-    folder."""
-    found = pathlib.Path(poolio.__file__).parent.parent
-    paths = [str(found), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    """Children find the poolio that this process has, installed or not, these benchmarks, and nothing in the current
+    folder. A clone comes second, as it has a poolio of its own; what a wheel carries comes first, as other packages in
+    its folder may be called benchmarks, too."""
+    found = [str(pathlib.Path(poolio.__file__).parent.parent), str(places.ROOT)]
+    paths = [*(found if places.IN_CLONE else reversed(found)), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1",
+                         places.VARIABLE: str(places.programs())}
 
 
 def output_of_module(name: str, row: str) -> str:
@@ -195,7 +197,7 @@ def cpu_ns(windows: Sequence[tuple[int, int]], enough: int) -> float:
     number = cpu = 0
     for more, more_cpu in windows:
         number, cpu = number + more, cpu + more_cpu
-        if number >= enough:
+        if number >= enough and cpu:
             figures.append(cpu / number)
             number = cpu = 0
     if figures:

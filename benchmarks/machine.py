@@ -13,12 +13,13 @@ import sys
 import sysconfig
 
 import poolio
+from benchmarks.places import IN_CLONE, ROOT
 from poolio.memory.slab import BUILD_VARIANT
 
 C_FLAGS = ("-O2",)  # of the programs in this folder
 PEERS = ("uvloop", "rloop", "aiofastnet", "numpy")
 GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-SETUP = pathlib.Path(__file__).parent.parent / "setup.py"
+SETUP = ROOT / "setup.py"
 
 
 def why_missing(modules: tuple[str, ...]) -> str | None:
@@ -60,7 +61,7 @@ def c_compiler() -> pathlib.Path | None:
 def first_line(*command: object) -> str:
     """The first line of what it prints; nothing if it can't be run or fails."""
     try:
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=SETUP.parent)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     except OSError:
         return ""
     return done.stdout.partition("\n")[0] if done.returncode == 0 else ""
@@ -68,6 +69,8 @@ def first_line(*command: object) -> str:
 
 def source() -> str:
     """The commit, and whether anything differs from it."""
+    if not IN_CLONE:        # it may lie in the repository of somebody else
+        return "what came with the package"
     commit = first_line("git", "rev-parse", "--short", "HEAD")
     changed = first_line("git", "status", "--porcelain", "--untracked-files=no")
     return f"{commit}{', with changes' if changed else ''}" if commit else "not a git checkout"

@@ -22,14 +22,14 @@ from benchmarks.harness import (
     split_kind,
 )
 from benchmarks.records import Figure
-from benchmarks.servers import LIMIT, ROWS
-from benchmarks.session import Quick, Task
+from benchmarks.servers import LIMIT, ROWS, is_about_zeroing
+from benchmarks.session import Selection, Task
 
 PINNED = f"pinned{keepers.SIZE}"
 NAMES = ("idle", "idle-tls", "burst", "pinned")
 KINDS = ("idle1000", "idle-tls1000", "burst65536x1000", PINNED)
-SERVERS = tuple(row for row in ROWS if "on_alloc" not in row and "on_release" not in row and "cold" not in row)
-QUICK = Quick(("idle1000", "burst65536x1000", PINNED), (
+SERVERS = tuple(row for row in ROWS if not is_about_zeroing(row) and "cold" not in row)
+QUICK = Selection(("idle1000", "burst65536x1000", PINNED), (
     LIMIT, "asyncio Protocol, warm heap", "asyncio, one bytearray a connection", "uvloop Protocol", "poolio.EventLoop",
     *keepers.ROWS))
 ROUNDS = 3
@@ -75,7 +75,7 @@ def measured(task: Task) -> dict[str, float]:
         return burst(task.row, size, count)
     if name == "idle-tls":
         tls.prepare()
-        return idle(task.row, size, tls.loadgen(), str(tls.PEM))
+        return idle(task.row, size, tls.loadgen(), str(tls.pem()))
     return idle(task.row, size, build("loadgen"))
 
 

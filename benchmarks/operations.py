@@ -20,7 +20,7 @@ import poolio
 from benchmarks.allocation import less_the_loop, nanoseconds
 from benchmarks.harness import size_text
 from benchmarks.records import Figure
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 SEARCHED = 65536  # bytes
 SIZES = (16, 64, 1024, 16384, 65536, 1 << 20)
@@ -74,7 +74,7 @@ PAIRS = {
         "buf[0:n].detach()", "bytes(longer[0:n])", functools.partial(sized, size)) for size in SIZES},
 }
 KINDS = tuple(PAIRS)
-QUICK = Quick(KINDS, (OURS, THEIRS), rounds=5)
+QUICK = Selection(KINDS, (OURS, THEIRS), rounds=5)
 ROUNDS = 15
 SECONDS = 0.0
 FIGURES = (Figure("an operation", "ns", (THEIRS,), noise=0.05, summary="lowest"),)

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import importlib
 import os
-import pathlib
 import resource
 import struct
 import sys
@@ -197,7 +196,9 @@ def streams(net: Any, receive: Callable[[Any], Awaitable[tuple[int, int, Any]]])
 
 async def become_the_limit(kind: str) -> Any:
     """Run sink.c instead of this interpreter, on the core that it was pinned to; the harness has compiled it."""
-    program = pathlib.Path(__file__).parent / "results" / "sink"
+    from benchmarks import places  # here, as no other row's process needs it
+
+    program = places.programs() / "sink"
     os.execv(program, [str(program), kind])
 
 

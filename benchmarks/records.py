@@ -87,8 +87,26 @@ def parts_of(run: Run) -> list[str]:
 
 
 def save(run: Run, path: pathlib.Path) -> None:
+    """A line for each record, and six digits of each value, so that a run that is kept is small and its changes are
+    readable."""
+    found = {"poolio bench": FORMAT} | dataclasses.asdict(as_saved(run))
+    fields = (f' "{name}": {text_of(value)}' for name, value in found.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"poolio bench": FORMAT} | dataclasses.asdict(run), indent=1) + "\n")
+    path.write_text("{\n" + ",\n".join(fields) + "\n}\n")
+
+
+def as_saved(run: Run) -> Run:
+    """The run that load() will give."""
+    return dataclasses.replace(run, records=[
+        dataclasses.replace(record, values=tuple(float(f"{value:.6g}") for value in record.values))
+        for record in run.records])
+
+
+def text_of(value: Any) -> str:
+    """JSON, the items of a list or object on lines of their own."""
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(f"  {json.dumps(item)}" for item in value) + "\n ]"
+    return json.dumps(value, indent=1)
 
 
 def load(path: pathlib.Path) -> Run:

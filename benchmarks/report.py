@@ -57,7 +57,7 @@ class ComparisonView:
 
 def section(run: Run, part: str) -> Section:
     found = tables(run, part)
-    return Section(part, text(part), plots.pictures(run, part), found, under_no_table(run, part, found))
+    return Section(part, text(part), plots.of_part(run, part), found, under_no_table(run, part, found))
 
 
 def cell(values: Sequence[float]) -> Cell:

@@ -1,7 +1,8 @@
 """Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM], ends with stdin.
 
-All echo what they receive and nothing else: no backpressure, no framing. The client has one message outstanding on
-each connection, so no queue grows beyond it. The server pins itself to the first allowed core and prints its port.
+All echo what they receive and nothing else: no backpressure, no framing; ANSWERS copy it into fresh memory first. The
+client has one message outstanding on each connection, so no queue grows beyond it. The server pins itself to the first
+allowed core and prints its port.
 
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
@@ -18,7 +19,6 @@ import asyncio
 import contextlib
 import importlib
 import os
-import pathlib
 import resource
 import ssl
 import sys
@@ -84,6 +84,21 @@ def pooled(zeroing: str) -> Callable[[], asyncio.BaseProtocol]:
     return PooledEcho
 
 
+def answering(allocate: Callable[[int], Any], base: type[Any]) -> Callable[[], asyncio.BaseProtocol]:
+    """An echo that writes each answer into memory of its own, allocated by this function."""
+
+    class AnsweringEcho(base):  # type: ignore[misc]
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+
+        def data_received(self, data: Any) -> None:
+            answer = allocate(len(data))
+            answer[:] = data
+            self.transport.write(answer)
+
+    return AnsweringEcho
+
+
 @dataclass(frozen=True)
 class Row:
     serve: Callable[[ssl.SSLContext | None], None]
@@ -146,10 +161,12 @@ def streams_on_loop(name: str, module: Any) -> Row:
 
 def become_the_limit(context: ssl.SSLContext | None) -> None:
     """Run limit.c or limit_tls.c instead of this interpreter, on the core that it was pinned to; both are compiled."""
-    results = pathlib.Path(__file__).parent / "results"
+    from benchmarks import places  # here, as no other row's process needs it
+
+    programs = places.programs()
     if context is None:
-        os.execv(results / "limit", ["limit"])
-    os.execv(results / "limit_tls", ["limit_tls", sys.argv[2]])
+        os.execv(programs / "limit", ["limit"])
+    os.execv(programs / "limit_tls", ["limit_tls", sys.argv[2]])
 
 
 LIMIT = "C epoll, static buffer"
@@ -172,6 +189,9 @@ ROWS = {
     "poolio transports, asyncio": on_loop("asyncio", lambda: pooled("never"), net=poolio),
     "poolio transports, uvloop": on_loop("uvloop", lambda: pooled("never"), net=poolio),
     "poolio.EventLoop": on_loop("poolio", lambda: pooled("never")),
+    "poolio.EventLoop, on_alloc": on_loop("poolio", lambda: pooled("on_alloc")),
+    "poolio.EventLoop, on_release": on_loop("poolio", lambda: pooled("on_release")),
+    "poolio.EventLoop, fresh bytearray a read": on_loop("poolio", lambda: FreshBytearrayEcho),
     "poolio.EventLoop, asyncio.Protocol": on_loop("poolio", lambda: PlainEcho),
     "asyncio Streams": streams_on_loop("asyncio", asyncio),
     "uvloop Streams": streams_on_loop("uvloop", asyncio),
@@ -181,6 +201,19 @@ ROWS = {
     "poolio streams, uvloop": streams_on_loop("uvloop", poolio),
     "poolio streams, EventLoop": streams_on_loop("poolio", poolio),
 }
+# These write each answer into fresh memory, and are no part of ROWS, whose servers send back what they have received.
+ANSWERS = {
+    "alloc_unsafe, EventLoop": on_loop("poolio", lambda: answering(poolio.alloc_unsafe, poolio.Protocol)),
+    "alloc, EventLoop": on_loop("poolio", lambda: answering(poolio.alloc, poolio.Protocol)),
+    "bytearray, EventLoop": on_loop("poolio", lambda: answering(bytearray, asyncio.Protocol)),
+    "bytearray, asyncio": on_loop("asyncio", lambda: answering(bytearray, asyncio.Protocol)),
+    "bytearray, uvloop": on_loop("uvloop", lambda: answering(bytearray, asyncio.Protocol)),
+}
+
+
+def is_about_zeroing(row: str) -> bool:
+    """Whether it differs from another row in how memory is zeroed alone: the part zeroing measures it."""
+    return "on_alloc" in row or "on_release" in row or row == "poolio.EventLoop, fresh bytearray a read"
 
 
 def pin_to_first_core() -> None:
@@ -214,13 +247,13 @@ def context_of(pem: str) -> ssl.SSLContext:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("row", choices=ROWS | ANSWERS)
     parser.add_argument("pem", nargs="?")
     args = parser.parse_args()
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    ROWS[args.row].serve(context_of(args.pem) if args.pem else None)
+    (ROWS | ANSWERS)[args.row].serve(context_of(args.pem) if args.pem else None)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ kind ends.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,11 +20,11 @@ from benchmarks.records import Absent, Figure, Record, Run
 
 
 @dataclass(frozen=True)
-class Quick:
-    """What a quick run takes."""
+class Selection:
+    """What of a part a run takes that is not whole."""
 
     kinds: tuple[str, ...]
-    rows: tuple[str, ...]
+    rows: tuple[str, ...] = ()  # none: all
     rounds: int = 3
     seconds: float = 0.25
 
@@ -42,7 +42,7 @@ class Task:
 class Part(Protocol):
     __doc__: str | None
     KINDS: tuple[str, ...]
-    QUICK: Quick | None  # None: not in a quick run
+    QUICK: Selection | None  # None: not in a quick run
     ROUNDS: int
     SECONDS: float  # 0: it has no such thing
 
@@ -55,7 +55,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    quick: bool = False
+    selections: Mapping[str, Selection] = field(default_factory=dict)  # by part; a part that has none is measured whole
     rounds: int | None = None
     seconds: float | None = None
     kinds: tuple[str, ...] = ()
@@ -85,22 +85,22 @@ class Session:
             failed = isinstance(reason, BenchmarkFailed)
             self.run.absent.append(Absent(name, "", "", str(reason), failed))
             return
-        quick = part.QUICK if self.options.quick else None
-        for kind in self.options.kinds or (quick.kinds if quick else part.KINDS):
-            self.measure_kind(name, part, kind, quick)
+        selected = self.options.selections.get(name)
+        for kind in self.options.kinds or (selected.kinds if selected else part.KINDS):
+            self.measure_kind(name, part, kind, selected)
 
-    def wanted(self, rows: Sequence[str], base: tuple[str, ...], quick: Quick | None) -> list[str]:
+    def wanted(self, rows: Sequence[str], base: tuple[str, ...], selected: Selection | None) -> list[str]:
         """What was asked for, and what it is divided by; none if nothing here was asked for."""
         if not self.options.rows:
-            return [row for row in rows if quick is None or row in quick.rows]
+            return [row for row in rows if selected is None or not selected.rows or row in selected.rows]
         named = [row for row in rows if is_named(row, self.options.rows)]
         return [row for row in rows if row in named or row in base] if named else []
 
-    def measure_kind(self, name: str, part: Part, kind: str, quick: Quick | None) -> None:
+    def measure_kind(self, name: str, part: Part, kind: str, selected: Selection | None) -> None:
         needs, figures, title = part.rows(kind), part.figures(kind), part.title(kind)
         base = figures[0].bases[:1]
         rows = []
-        for row in self.wanted(list(needs), base, quick):
+        for row in self.wanted(list(needs), base, selected):
             lacking = why_missing(needs[row])
             if lacking:
                 self.run.absent.append(Absent(name, title, row, lacking))
@@ -108,8 +108,8 @@ class Session:
                 rows.append(row)
         if not rows:
             return
-        rounds = self.options.rounds or (quick.rounds if quick else part.ROUNDS)
-        seconds = self.options.seconds or (quick.seconds if quick else part.SECONDS)
+        rounds = self.options.rounds or (selected.rounds if selected else part.ROUNDS)
+        seconds = self.options.seconds or (selected.seconds if selected else part.SECONDS)
         notes: dict[str, str] = {}
         found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
         self.started(f"{name}, {title}", rounds * len(rows))

@@ -12,12 +12,12 @@ from benchmarks.blasting import cpu_ns_a_message, prepare, rows_of
 from benchmarks.harness import size_and_count
 from benchmarks.receivers import LIMIT
 from benchmarks.records import Figure
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 __all__ = ["prepare"]
 
 KINDS = ("bulk65536", "bulk65536x64")
-QUICK = Quick(("bulk65536x64",), (
+QUICK = Selection(("bulk65536x64",), (
     LIMIT, "asyncio Streams", "uvloop Streams", "poolio streams, asyncio", "poolio streams, EventLoop"))
 ROUNDS = 5
 SECONDS = 0.7

@@ -11,9 +11,9 @@ network other than loopback.
 
 import pathlib
 
+from benchmarks import places
 from benchmarks.echo import figures_of
 from benchmarks.harness import (
-    RESULTS,
     WINDOW_MS,
     BenchmarkFailed,
     Unavailable,
@@ -26,7 +26,7 @@ from benchmarks.harness import (
 from benchmarks.machine import why_missing
 from benchmarks.records import Figure
 from benchmarks.servers import LIMIT, ROWS
-from benchmarks.session import Quick, Task
+from benchmarks.session import Selection, Task
 
 SERVERS = (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "aiofastnet, asyncio", "aiofastnet, uvloop",
@@ -34,7 +34,7 @@ SERVERS = (
     "asyncio Streams", "uvloop Streams", "poolio streams, EventLoop",
 )
 KINDS = ("64x1", "64x64", "16384x64", "65536x64")
-QUICK = Quick(("64x64",), (
+QUICK = Selection(("64x64",), (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "aiofastnet, uvloop", "poolio transports, asyncio",
     "poolio.EventLoop"))
 ROUNDS = 5
@@ -43,7 +43,6 @@ FIGURES = (
     Figure("server CPU a message", "us", (LIMIT, "asyncio Protocol, warm heap"), noise=0.05),
     Figure("messages", "/s"), Figure("p50", "us"), Figure("p99", "us"),
 )
-PEM = RESULTS / "tls.pem"
 LIBRARIES = ("-lssl", "-lcrypto")
 
 
@@ -58,6 +57,10 @@ def figures(kind: str) -> tuple[Figure, ...]:
 
 def title(kind: str) -> str:
     return size_and_count(kind)
+
+
+def pem() -> pathlib.Path:
+    return places.programs() / "tls.pem"
 
 
 def loadgen() -> pathlib.Path:
@@ -77,13 +80,13 @@ def prepare() -> None:
             raise
         raise Unavailable("OpenSSL's headers are not installed (on Debian: apt-get install libssl-dev)") from None
     import trustme
-    PEM.unlink(missing_ok=True)
-    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(PEM)
+    pem().unlink(missing_ok=True)
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(pem())
 
 
 def measured(task: Task) -> dict[str, float]:
     _, size, connections = split_kind(task.kind)
-    with serving("servers", task.row, str(PEM)) as server:
+    with serving("servers", task.row, str(pem())) as server:
         answer = drive_json(server, loadgen(), connections, size, task.seconds, server.process.pid, WINDOW_MS)
     task.notes["cipher"] = answer["wire"]
     return figures_of(answer, connections, task)

@@ -20,7 +20,8 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"poolio {release}"
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["poolio.css"]
 html_show_sphinx = False
 html_copy_source = False
 

@@ -22,8 +22,8 @@ def move(ports, opened, replace=setattr):
     mine, named = {}, {}
 
     def moved_bind(sock, address):
-        if sock.family not in (socket.AF_INET, socket.AF_INET6) or address[1] == 0:
-            return bind(sock, address)
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or address[1] == 0 or address[1] in named:
+            return bind(sock, address)                  # in named: another socket beside one that has moved
         bind(sock, ("127.0.0.1" if sock.family == socket.AF_INET else "::1", mine.get(address[1], 0)))
         real = sock.getsockname()[1]
         ports[address[1]] = mine[address[1]] = real

@@ -35,7 +35,7 @@ from kit import moved_ports
 
 LONGEST_SECONDS = 60       # that a program may take until it serves or ends; it is killed then
 NAME = re.compile(r"# (\w+\.py)\n")
-ENDLESS = re.compile(r"serve_forever\(\)|^poolio\.serve\(", re.MULTILINE)
+ENDLESS = re.compile(r"serve_forever\(\)|^poolio\.serve\(|# serves until Ctrl-C", re.MULTILINE)
 
 
 class Page:
@@ -67,7 +67,7 @@ class Page:
 
     def run(self):
         """Try all blocks; returns how many those were."""
-        self.names.update(talk=self.talk, folder=self.folder)
+        self.names.update(talk=self.talk, folder=self.folder, servers=self.servers)
         examples = list(self.document.examples())
         for example in examples:
             try:

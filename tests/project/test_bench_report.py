@@ -312,6 +312,7 @@ def test_cpu_is_the_low_quantile_of_joined_windows():
     windows = [(1, 900), (9, 100), (10, 3000), (10, 2000), (10, 4000), (10, 5000), (3, 9999)]
     assert harness.cpu_ns(windows, enough=10) == 200  # of 100, 300, 200, 400 and 500 the second
     assert harness.cpu_ns([(2, 100), (3, 900)], enough=10) == 200  # not even one: the mean
+    assert harness.cpu_ns([(10, 0), (10, 4000), (10, 0)], enough=10) == 200  # its work fell into another window
     with pytest.raises(harness.BenchmarkFailed, match="--seconds"):
         harness.cpu_ns([(0, 100)], enough=10)
 

@@ -1,4 +1,4 @@
-"""The documentation: every snippet runs, every public name is in the reference, every command that is named exists."""
+"""The documentation: snippets run, each public name has an example, README is short, what is named or linked exists."""
 
 import contextlib
 import pathlib
@@ -19,9 +19,11 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
 VARIANTS = set(re.findall(r"^#\?  ([\w-]+)", MAKEFILE, re.MULTILINE))
 MOST_TARGETS = 20
+MOST_WORDS = 800            # of README
+MOST_COLUMNS = 100          # of code: docs/_static/poolio.css makes room for so many
 WITH_SNIPPETS = [path for path in PAGES if "```python" in path.read_text()]
-
-
+OF_POOLIO = re.compile(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", re.MULTILINE)
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
 @pytest.fixture
@@ -63,11 +65,28 @@ def test_snippets_of_readme_run_and_do_what_it_says(page_of):
         return frames
 
     with page_of(ROOT / "README.md", languages=["python"]) as page:
-        assert page.run() >= 4
+        assert page.run() == 3
         assert page.talk(b"hello") == b"hello"
         assert page.runner.run(say_hello(page.names["serve"])) == [b"got hello"]
-        assert (page.names["head"], page.names["rest"]) == (b"\x00\x00\x00\x05hello", b"o")
-        page.names["transport"].close()
+        assert (page.names["end"], page.names["head"], page.names["rest"]) == (4, b"\x00\x00\x00\x05hello", b"o")
+
+
+def test_readme_is_read_in_a_minute():
+    assert len((ROOT / "README.md").read_text().split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_linked_exist(path):
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert "[](" not in prose       # it has a text on the site only, and none where the repository is read
+    linked = [target or source for target, source in LINK.findall(prose)]
+    assert [name for name in linked if "://" not in name and not (path.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.stem)
+def test_code_fits_the_page(path):
+    blocks = re.findall(r"^```(?:\w+)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert [line for block in blocks for line in block.splitlines() if len(line) > MOST_COLUMNS] == []
 
 
 def test_broken_snippets_are_found(page_of, tmp_path):
@@ -108,10 +127,40 @@ def test_moved_ports_are_reached_by_their_names(monkeypatch):
         assert client.getpeername() == listener.getsockname()
 
 
+def test_second_socket_on_a_moved_port_is_beside_the_first(monkeypatch):
+    ports, opened = {}, []
+    moved_ports.move(ports, opened.append, replace=monkeypatch.setattr)
+    with socket.socket() as first, socket.socket() as second:
+        for sock in (first, second):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first.bind(("127.0.0.1", 8888))
+        second.bind(first.getsockname())
+        second.listen()
+        assert second.getsockname() == first.getsockname() and opened == [8888]
+
+
 def test_reference_has_every_public_name():
-    text = "".join(path.read_text() for path in DOCS.glob("reference*.md"))
-    named = re.findall(r"^\.\. auto(?:class|function|exception|data):: poolio\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
-    assert sorted(named) == sorted(poolio.__all__)
+    text = "".join(path.read_text() for path in DOCS.glob("reference-*.md"))
+    assert sorted(OF_POOLIO.findall(text)) == sorted(poolio.__all__)
+
+
+def test_reference_has_an_example_beside_every_public_name():
+    """It stands between the name before and the name behind, and uses the name."""
+    without = []
+    for path in DOCS.glob("reference-*.md"):
+        parts = OF_POOLIO.split(path.read_text())
+        for before, name, behind in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+            examples = "".join(re.findall(r"^```python\n(.*?)^```", before + behind, re.MULTILINE | re.DOTALL))
+            if not re.search(rf"\bpoolio\.{name}\b", examples):
+                without.append(name)
+    assert without == []
+
+
+def test_table_of_names_is_that_of_the_package():
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "reference.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    meant = re.findall(r"`default_pool\(\)`", (DOCS / "reference.md").read_text())
+    assert named | ({"default_pool"} if meant else set()) == set(poolio.__all__)
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), ROOT / "poolio" / "README.md", *PAGES],

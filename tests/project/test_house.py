@@ -16,9 +16,9 @@ import poolio
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "poolio"
-FLOORS = ("c", "memory", "framing", "wire", "protocols", "streams", "loops", "workers")
+FLOORS = ("c", "memory", "framing", "wire", "protocols", "streams", "loops", "workers", "commands")
 GROUND = ("errors", "debug")
-DOOR = ("__init__", "__main__", "echo")
+DOOR = ("__init__", "__main__")
 TOP_LEVEL = {
     "pyproject.toml", "setup.py", "poolio", "tests", "benchmarks", "examples", "docs", "README.md", "LICENSE",
     "CHANGELOG.md", "Makefile", "SECURITY.md", "CONTRIBUTING.md", "MANIFEST.in",
@@ -109,7 +109,8 @@ def test_imports_come_from_floors_above_only(path):
 
 @pytest.mark.parametrize("room, imported, allowed", (
     ("wire", "memory", True), ("wire", "wire", True), ("memory", "wire", False), ("streams", "loops", False),
-    ("memory", "errors", True), ("errors", "memory", False), ("echo", "workers", True),
+    ("memory", "errors", True), ("errors", "memory", False), ("commands", "workers", True),
+    ("workers", "commands", False),
 ))
 def test_rule_of_the_floors(room, imported, allowed):
     assert is_allowed(room, imported) is allowed

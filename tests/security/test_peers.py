@@ -110,7 +110,7 @@ def test_attacks_of_make_security_are_as_many_as_the_model_says():
 
 # --- the examples -------------------------------------------------------------------------------------------------
 
-SERVERS = [path for path in [*sorted((ROOT / "examples").glob("*.py")), ROOT / "poolio" / "echo.py"]
+SERVERS = [path for path in [*sorted((ROOT / "examples").glob("*.py")), ROOT / "poolio" / "commands" / "echo.py"]
            if re.search(r"create_server|start_server|create_datagram_endpoint", path.read_text())]
 
 
