@@ -28,7 +28,7 @@
 #?  full           every loop x wire x size x connections x zeroing mode (1,152 cases)
 #?  newest         `make test` and cpython on CPython 3.14 and 3.15, in a small root of Debian unstable: needs root, debootstrap
 #?  libraries      aiohttp, uvicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh on poolio.EventLoop, against
-#?                 real servers
+#?                 real servers; and whether uvloop, rloop and aiofastnet have what the comparison says
 #?  cpython        CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #?  link           TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #?  load           20,000 connections to poolio.serve() while its workers are killed: how many are lost
@@ -126,9 +126,10 @@ check-full: TESTS = tests/protocols
 check-full: $(VENV)/.with-test
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m full $(OPTIONS) $(TESTS)
 
-# Redis-server and PostgreSQL have to be installed; without them their tests are skipped.
-check-libraries: TESTS = tests/project/test_library_*.py
-check-libraries: $(VENV)/.with-test,libraries
+# Redis-server and PostgreSQL have to be installed; without them their tests are skipped. The extra bench is for the comparison,
+# whose table says what other loops have.
+check-libraries: TESTS = tests/project/test_library_*.py tests/project/test_comparison.py
+check-libraries: $(VENV)/.with-test,libraries,bench
 	$(BIN)/pytest $(OPTIONS) $(TESTS)
 
 check-cpython: $(VENV)/.with-test
