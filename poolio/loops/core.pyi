@@ -1,9 +1,13 @@
 import asyncio
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from poolio.wire.schedule import Schedule
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 class LoopCore(Schedule):
     _closed: bool
@@ -15,15 +19,29 @@ class LoopCore(Schedule):
     def stop(self) -> None: ...
     def time(self) -> float: ...
     def create_future(self) -> asyncio.Future[Any]: ...
-    def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]: ...
+    if sys.version_info >= (3, 13):
+        def create_task(
+            self, coro: Coroutine[Any, Any, _T], *, name: object = None, context: Context | None = None,
+            eager_start: bool | None = None,
+        ) -> asyncio.Task[_T]: ...
+    else:
+        def create_task(
+            self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], *, name: object = None,
+            context: Context | None = None,
+        ) -> asyncio.Task[_T]: ...
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle: ...
+        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None,
+    ) -> asyncio.Handle: ...
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle: ...
+        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None,
+    ) -> asyncio.Handle: ...
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None,
+        self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None,
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def run_forever(self) -> None: ...
+    def _renew_waker(self) -> None: ...

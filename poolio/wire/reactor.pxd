@@ -39,7 +39,7 @@ cdef class Reactor:
     cdef object callbacks          # the loop's callbacks that are to run next, of a loop that shows them; None: uvloop
     cdef Py_ssize_t deferred       # how many of them were deferred here; each counts itself out when it runs
     cdef object interrupting       # the Handle that notices a loop run by a callback; None: acts_in_select, uvloop
-    cdef object handle_type        # makes a callback for the loop: asyncio's Handle, or the compiled one of poolio's loop
+    cdef object handle_type        # makes a callback for the loop: asyncio's Handle, or the one of poolio's loop
     cdef bint acts_in_select       # sources act before the callbacks of a turn: the selector of poolio.EventLoop
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
     cdef PyObject *first_claimant  # of the list of claimants, borrowed; NULL: there is none. See shortage
