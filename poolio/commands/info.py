@@ -13,9 +13,9 @@ from poolio.framing.codec import MAX_FRAME
 from poolio.memory.pool import DEFAULT_SLAB_SIZE
 from poolio.memory.slab import BUILD_VARIANT, IDLE_SECONDS, KEEP_FREE_BYTES, MAX_SLAB_SIZE, MIN_SLAB_SIZE
 from poolio.streams.reader import DEFAULT_LIMIT
-from poolio.wire import address, datagram, limits, listener, stream
+from poolio.wire import address, datagram, limits, listener, openssl, stream
 
-VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG")
+VARIABLES = ("POOLIO_ZERO_FILL", "POOLIO_DEBUG", "POOLIO_TLS_ENGINE")
 
 
 def gil() -> str:
@@ -25,12 +25,21 @@ def gil() -> str:
     return "on, in a free-threaded build: poolio needs it"
 
 
+def tls_engine() -> str:
+    """How poolio's own TLS transport encrypts, and why not directly if it does not."""
+    if not has_own_transports():
+        return "the ssl module"
+    if openssl.engine_name() == "openssl":
+        return "OpenSSL called directly"
+    return f"ssl.MemoryBIO: {openssl.why_not_direct() or 'POOLIO_TLS_ENGINE says so'}"
+
+
 def build() -> dict[str, str]:
     return {
         "poolio": f"{poolio.__version__}, {BUILD_VARIANT}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "GIL": gil(),
-        "TLS": f"the ssl module, with {ssl.OPENSSL_VERSION}",
+        "TLS": f"{tls_engine()}, with {ssl.OPENSSL_VERSION}",
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "own transports": "yes" if has_own_transports() else "no: they need epoll",
     }

@@ -22,8 +22,9 @@ from poolio.wire.limits import Limits
 from poolio.wire.listener import Listener
 from poolio.wire.reactor import Reactor, reactor_of
 from poolio.wire.receiver import drop_unread, unread_of
-from poolio.wire.stream import open_transport
+from poolio.wire.stream import StreamTransport, open_transport
 from poolio.wire.tls import TLSProtocol, share_room
+from poolio.wire.tlstransport import TLSTransport, make_secure
 
 __all__ = ["AdaptedLoop", "BorrowedLoop", "adapter_of", "shared_sockets"]
 
@@ -62,17 +63,22 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         server=None, context=None, **timeouts,
     ):
         self._ensure_fd_no_transport(rawsock)
-        tls = self._tls(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
+        tls = self._secure(protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         open_transport(self._reactor, rawsock, tls, None, extra, server, context)
-        return tls._app_transport
+        return tls
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):  # type: ignore
         self._ensure_fd_no_transport(sock)
         return open_datagram_transport(self._reactor, sock, protocol, address, waiter, extra)
 
-    def _tls(self, *arguments: Any, **options: Any) -> TLSProtocol:
+    def _secure(self, *arguments: Any, **options: Any) -> TLSTransport:
+        return make_secure(self._loop_of_transports(), *arguments, **options)
+
+    def _tls_within(self, *arguments: Any, first: bytes, **options: Any) -> TLSProtocol:
+        """TLS in TLS, or on a transport that is not poolio's: asyncio's protocol."""
         tls = TLSProtocol(self._loop_of_transports(), *arguments, **options)
         share_room(tls, self._reactor)
+        tls.begin_with(first)
         return tls
 
     async def start_tls(  # type: ignore
@@ -84,9 +90,10 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         unread = unread_of(protocol)
         waiter = self.create_future()
-        tls = self._tls(
-            protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, **timeouts)
-        tls.begin_with(unread)
+        kind = self._secure if type(transport) is StreamTransport else self._tls_within
+        tls: Any = kind(
+            protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, first=unread,
+            **timeouts)
         drop_unread(protocol)
         transport.pause_reading()  # nothing must come before connection_made()
         transport.set_protocol(tls)
@@ -99,7 +106,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
                 handle.cancel()
             del waiter  # it has the exception, which has this frame: the transport would live until the next collection
             raise
-        return tls._app_transport  # None if the connection was lost just now
+        return tls.secured_transport()  # None if the connection was lost just now
 
     async def create_unix_server(
         self, protocol_factory: Any, path: Any = None, *, sock: Any = None, **options: Any,
@@ -112,8 +119,8 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, ssl_handshake_timeout=None,
         ssl_shutdown_timeout=None, context=None,
     ):
-        def tls_factory() -> asyncio.BaseProtocol:
-            return self._tls(
+        def tls_factory() -> Any:
+            return self._secure(
                 protocol_factory(), sslcontext, None, True, None,
                 ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout,
             )

@@ -26,6 +26,7 @@ from poolio.memory.pool cimport Pool
 from poolio.wire.readslab cimport Reservation, read_slab_for
 from poolio.wire.receiver cimport Receiver
 from poolio.wire.stream cimport StreamTransport
+from poolio.wire.tlstransport cimport TLSTransport
 
 # Up to this many bytes a copy into `bytes` costs less than a slice and a memoryview over it, and pins nothing.
 # They cost the same at 8 to 11 KiB (benchmarks/writeform.py). This is half of that, as the copy also takes room in the
@@ -99,6 +100,9 @@ cdef class ProtocolCore(Receiver):
             self.write_elsewhere(data)
 
     cdef object write_elsewhere(self, data):
+        if type(self.transport) is TLSTransport:
+            (<TLSTransport>self.transport).write_data(data)
+            return
         if self.transport is None:
             raise RuntimeError("write() before connection_made(); an override must call super().connection_made()")
         self.transport.write(self._portable_form(data))
@@ -107,7 +111,7 @@ cdef class ProtocolCore(Receiver):
         """Send several pieces in order, each as by `write()`."""
         if self.transport is None:
             raise RuntimeError("writelines() before connection_made(); an override must call super().connection_made()")
-        if type(self.transport) is StreamTransport:
+        if type(self.transport) is StreamTransport or type(self.transport) is TLSTransport:
             self.transport.writelines(list_of_data)
         else:
             self.transport.writelines([self._portable_form(data) for data in list_of_data])

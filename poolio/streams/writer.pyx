@@ -14,6 +14,7 @@ from poolio.memory.calls cimport check_call
 from poolio.streams.waiter cimport ready
 from poolio.wire.endpoint cimport CLOSING
 from poolio.wire.stream cimport StreamTransport
+from poolio.wire.tlstransport cimport TLSTransport
 
 from poolio.framing.builder import FrameBuilder
 
@@ -64,6 +65,8 @@ cdef class WriterCore:
         """
         if self.own is not None:
             self.own.send_cork()
+        elif type(self.any_transport) is TLSTransport:
+            (<TLSTransport>self.any_transport).send_cork()
         if (self.protocol.is_writing_paused or self.protocol.is_lost or self._is_closing()
                 or (self.reader is not None and self.reader.error is not None)):
             return self._drain()

@@ -23,6 +23,12 @@ cdef class Receiver:
     # connection's; it is not entered, and no task is current
     cdef int receive(self, Buffer buf, object context) except -1
 
+    # True for TLS, which reads from the transport's socket by itself. It is called when the socket is readable, and by
+    # go_on_later() when there is memory again
+    cdef bint reads_itself(self) noexcept
+    cdef int read_itself(self) except -1
+    cdef int go_on_later(self) except -1
+
     # The task that goes on when it receives what is waited for; None if there is none. For debug mode
     cdef object waiting_task(self)
 

@@ -31,6 +31,15 @@ cdef class Receiver:
     cdef int receive(self, Buffer buf, object context) except -1:
         raise NotImplementedError
 
+    cdef bint reads_itself(self) noexcept:
+        return False
+
+    cdef int read_itself(self) except -1:
+        raise NotImplementedError
+
+    cdef int go_on_later(self) except -1:
+        raise NotImplementedError
+
     cdef object waiting_task(self):
         return None
 

@@ -11,6 +11,7 @@ from poolio.wire.writequeue cimport WriteQueue
 cdef enum ReceivesAs:
     UNDECIDED                   # until the first data for this protocol
     ROOM                        # asyncio.BufferedProtocol: it gives the room
+    CIPHER                      # TLS: it reads and decrypts by itself
     BYTES                       # asyncio.Protocol: data_received(bytes)
     BUFFERS                     # poolio.Protocol: data_received(buf)
     RECEIVER                    # a protocol of poolio's that takes Buffers in C, by receive()

@@ -28,7 +28,6 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_Check
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN
 
 from poolio.c.faults cimport poolio_new_bytes
@@ -36,14 +35,14 @@ from poolio.c.net cimport (
     AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_no_delay, poolio_peer, poolio_recv, poolio_send,
     poolio_send_end,
 )
-from poolio.c.objects cimport poolio_owner_of_view, poolio_raise_again
+from poolio.c.objects cimport poolio_owner_of_view
 from poolio.c.python cimport (
-    PyContext_CopyCurrent, PyContext_Exit, PyMethod_Check, PyMethod_GET_FUNCTION, PyMethod_GET_SELF,
-    PyObject_CallOneArg, PyObject_VectorcallMethod, PyVectorcall_Function,
+    PyContext_CopyCurrent, PyContext_Exit, PyMethod_Check, PyMethod_GET_FUNCTION, PyVectorcall_Function,
 )
 from poolio.memory.allocation cimport count_copied, ensure_alive, try_freeze
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
+from poolio.wire.delivery cimport call_with_buffer, call_with_data
 from poolio.wire.endpoint cimport (
     ACTIVE, AT_END, BLOCKED, CLOSING, ENDS, HEARD, LOST, SENDS_FILE, Endpoint, enter_server, leave_server, make_known,
     prepare, protocol_of, take_socket,
@@ -108,7 +107,9 @@ cdef class StreamTransport(Endpoint):
         if events & self.interest & <unsigned int>EPOLLIN:
             if self.receives_as == UNDECIDED:
                 self._decide()
-            if self.receives_as == ROOM:
+            if self.receives_as == CIPHER:
+                (<Receiver>self.protocol).read_itself()
+            elif self.receives_as == ROOM:
                 self._read_into_room()
             else:
                 self._read()
@@ -161,37 +162,12 @@ cdef class StreamTransport(Endpoint):
         return data
 
     cdef inline int _deliver(self, Buffer buf) except -1:
-        """Call data_received(buf), in the context of the connection."""
-        cdef PyObject *arguments[2]
-        cdef PyObject *result
         method = self.data_received             # set_protocol() may be called meanwhile
-        context = enter_context(self.context)
-        if self.vectorcall != NULL:             # does what calling the bound method does, without the detours
-            arguments[0] = PyMethod_GET_SELF(<PyObject *>method)
-            arguments[1] = <PyObject *>buf
-            result = self.vectorcall(PyMethod_GET_FUNCTION(<PyObject *>method), arguments, 2, NULL)
-        else:
-            result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>buf)
-        PyContext_Exit(<PyObject *>context)
-        if result == NULL:
-            poolio_raise_again()
-        Py_DECREF(<object>result)
-        return 0
+        return call_with_buffer(method, self.vectorcall, self.context, buf)
 
     cdef int _deliver_bytes(self, object data) except -1:
-        """Call data_received(data) in the connection's context. The method is looked up each time, as on asyncio."""
-        cdef PyObject *arguments[2]
-        cdef PyObject *result
         protocol = self.protocol                # set_protocol() may be called meanwhile
-        arguments[0] = <PyObject *>protocol
-        arguments[1] = <PyObject *>data
-        context = enter_context(self.context)
-        result = PyObject_VectorcallMethod(<PyObject *>DATA_RECEIVED, arguments, 2, NULL)
-        PyContext_Exit(<PyObject *>context)
-        if result == NULL:
-            poolio_raise_again()
-        Py_DECREF(<object>result)
-        return 0
+        return call_with_data(protocol, DATA_RECEIVED, self.context, data)
 
     cdef int _decide(self) except -1:
         """Find out how this protocol wants its data. Called late, as connection_made() may still set its pool."""
@@ -199,6 +175,9 @@ cdef class StreamTransport(Endpoint):
         protocol = self.protocol
         if isinstance(protocol, Receiver):
             receiver = <Receiver>protocol
+            if receiver.reads_itself():
+                self.receives_as = CIPHER
+                return 0
             self.slab = read_slab_for(receiver.connection_pool(), self.reactor.loop)
             self.data_received = protocol.data_received
             self.receives_as = RECEIVER if receiver.receives() else BUFFERS
@@ -259,6 +238,10 @@ cdef class StreamTransport(Endpoint):
         if not keep_open:
             self.close()
         return 0
+
+    cdef int room_again(self) except -1:
+        Endpoint.room_again(self)
+        return (<Receiver>self.protocol).go_on_later() if self.receives_as == CIPHER else 0
 
     cdef Py_ssize_t holds_of(self, Pool pool) except -1:
         """Bytes of this pool that wait here: to be sent, or to be delivered."""

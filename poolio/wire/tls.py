@@ -20,6 +20,7 @@ from poolio.wire.limits import heard_a_handshake, note_first_frame
 from poolio.wire.reactor import Reactor
 from poolio.wire.receiver import deliver, drop_unread, unread_of
 from poolio.wire.stream import StreamTransport
+from poolio.wire.tlstransport import TLSTransport
 
 __all__ = ["TLSProtocol", "share_room", "start_tls"]
 
@@ -47,6 +48,9 @@ class TLSProtocol(sslproto.SSLProtocol):
     def begin_with(self, data: bytes) -> None:
         """Take the first bytes of the handshake, before connection_made()."""
         self._incoming.write(data)  # type: ignore[attr-defined]
+
+    def secured_transport(self) -> Any:
+        return self._app_transport
 
     def _abort(self, exc: BaseException | None = None) -> None:
         self._set_state(sslproto.SSLProtocolState.UNWRAPPED)
@@ -85,7 +89,7 @@ async def start_tls(
         carrier = None if tls is None else tls._transport
     if carrier is None:
         raise ConnectionResetError("Connection lost")
-    if type(carrier) is StreamTransport:
+    if type(carrier) in (StreamTransport, TLSTransport):
         secured: asyncio.Transport | None = await carrier._adapter.start_tls(
             transport, protocol, sslcontext, **options)
         return secured

@@ -61,6 +61,9 @@ cdef int put_object(WriteQueue *queue, object owner, const char *data, Py_ssize_
 # the queue.
 cdef int send_queue(WriteQueue *queue, int fd) noexcept
 
+# Forget the first so many bytes.
+cdef void advance_queue(WriteQueue *queue, Py_ssize_t size) noexcept
+
 # Move pieces that are small, or that pin much more memory than their size, to memory of the queue's own, small ones
 # together. unpin() looks at all pieces, unpin_last() only at the last one.
 cdef void unpin(WriteQueue *queue) noexcept

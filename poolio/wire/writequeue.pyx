@@ -106,18 +106,18 @@ cdef int _send_gathered(WriteQueue *queue, int fd) noexcept:
         sent = poolio_send_gathered(fd, pieces, count)
         if sent < offered:
             return _fell_short(queue, sent)
-        _advance(queue, sent)
+        advance_queue(queue, sent)
     return 0
 
 
 cdef int _fell_short(WriteQueue *queue, Py_ssize_t sent) noexcept:
     if sent < 0:
         return <int>sent
-    _advance(queue, sent)
+    advance_queue(queue, sent)
     return -EAGAIN              # the kernel takes no more: another call would only say so
 
 
-cdef void _advance(WriteQueue *queue, Py_ssize_t sent) noexcept:
+cdef void advance_queue(WriteQueue *queue, Py_ssize_t sent) noexcept:
     cdef Piece *done = queue.first
     cdef Piece *last_done = NULL
     cdef Piece *piece = done

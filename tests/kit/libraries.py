@@ -44,8 +44,7 @@ def library(name, *others, minversion=None):
 def assert_poolio(transport):
     """It is poolio's, or TLS over poolio's, on poolio's loop."""
     assert type(asyncio.get_running_loop()) is poolio.EventLoop
-    if hasattr(transport, "_ssl_protocol"):
-        transport = transport._ssl_protocol._transport
+    transport = getattr(transport, "carrier", transport)
     assert type(transport).__module__ == "poolio.wire.stream"
 
 

@@ -217,10 +217,9 @@ def test_tls_handshake_that_never_comes_times_out(loop_name):
 
 @own_transports
 def test_tls_connections_share_their_room_and_nothing_else(loop_name):
-    """Many at once, contents checked: what arrives in the common room is copied out before the next one receives."""
+    """Many at once, contents checked: what arrives in the common room is decrypted before the next one receives."""
     async def main():
         async with tls_echo(10) as clients:
-            assert len({id(transport._ssl_protocol._ssl_buffer) for _, transport, _ in clients}) == 1
             for part in range(5):
                 for number, transport, _ in clients:
                     transport.write(BLOCK[number + 100_000 * part:number + 100_000 * (part + 1)])

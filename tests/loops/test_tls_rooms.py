@@ -1,13 +1,12 @@
-"""TLS on several loops: connections of one loop share a room, and those of two loops, in whatever threads, do not."""
+"""TLS on several loops: what the connections of one loop share, those of two loops, in whatever threads, do not."""
 
 import asyncio
 import os
 import threading
 
-import pytest
 from kit.echoes import Echo
 from kit.pairs import own_transports
-from kit.wires import CLIENT_TLS, LOOPS, OURS, OWN_TRANSPORTS, SERVER_TLS
+from kit.wires import CLIENT_TLS, LOOPS, OWN_TRANSPORTS, SERVER_TLS
 
 import poolio
 
@@ -56,21 +55,3 @@ def test_two_loops_made_in_one_thread_run_in_two(loop_name):
     for loop in loops:
         loop.close()
     assert failed == []
-
-
-@pytest.mark.skipif(not OURS, reason="needs poolio's own transports")
-def test_connections_of_a_loop_share_one_room():
-    async def main():
-        parts = [await poolio.create_server(Echo, "127.0.0.1", 0, ssl=SERVER_TLS)]
-        address = parts[0].sockets[0].getsockname()
-        writers = [(await poolio.open_connection(*address, ssl=CLIENT_TLS, server_hostname="localhost"))[1]
-                   for _ in range(3)]
-        rooms = {id(writer.transport._ssl_protocol._ssl_buffer) for writer in writers}
-        assert len(rooms) == 1
-        for writer in writers:
-            writer.close()
-            await writer.wait_closed()
-        parts[0].close()
-        await parts[0].wait_closed()
-
-    poolio.run(main())

@@ -17,6 +17,8 @@ INTERNAL = {
     "poolio.wire.stream": "StreamTransport", "poolio.wire.datagram": "DatagramTransport",
     "poolio.wire.endpoint": "Endpoint", "poolio.wire.outbox": "Outbox", "poolio.wire.readslab": "ReadSlab",
     "poolio.wire.shortage": "Shortage", "poolio.wire.listener": "Listener", "poolio.wire.selector": "SelectorCore",
+    "poolio.wire.tlstransport": "TLSTransport", "poolio.wire.tlsengine": "TLSEngine",
+    "poolio.wire.openssl": "OpenSSLEngine",
 }
 # Tries everything that an object has, with arguments of several kinds. What raises is right; a signal is not.
 USE_ALL = """

@@ -17,11 +17,11 @@ class SoakError(Exception):
 
 def stream_of(transport):
     """poolio's transport under it: itself, or the one that carries TLS."""
-    return getattr(transport._ssl_protocol, "_transport", None) if is_tls(transport) else transport
+    return transport.carrier if is_tls(transport) else transport
 
 
 def is_tls(transport):
-    return hasattr(transport, "_ssl_protocol")
+    return hasattr(transport, "carrier")
 
 
 class Audited:
