@@ -29,8 +29,10 @@
 #endif
 
 enum {
-    POOLIO_SSL_ERROR_WANT_READ = 2,
-    POOLIO_SSL_ERROR_ZERO_RETURN = 6,
+    POOLIO_SSL_READING = 3,                 /* SSL_want(): it waits for its peer */
+    POOLIO_SSL_RECEIVED_SHUTDOWN = 2,
+    POOLIO_ALERTS = 1000,                   /* the reasons of errors that are alerts of the peer */
+    POOLIO_ALERTS_END = 1256,
     POOLIO_SSL_CLEANSES_PLAINTEXT = 2,      /* SSL_OP_CLEANSE_PLAINTEXT of OpenSSL 3 */
     POOLIO_BIO_SOURCE_SINK = 0x0400,
     POOLIO_BIO_RETRIES_READING = 0x09,      /* BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY */
@@ -58,11 +60,11 @@ static struct {
     int (*SSL_read_ex)(void *ssl, void *room, size_t size, size_t *got);
     int (*SSL_write_ex)(void *ssl, const void *data, size_t size, size_t *taken);
     int (*SSL_has_pending)(const void *ssl);
-    int (*SSL_get_error)(const void *ssl, int result);
     int (*SSL_version)(const void *ssl);
     uint64_t (*SSL_set_options)(void *ssl, uint64_t options);
-    unsigned long (*ERR_peek_error)(void);
-    void (*ERR_clear_error)(void);
+    int (*SSL_want)(const void *ssl);
+    int (*SSL_get_shutdown)(const void *ssl);
+    unsigned long (*ERR_peek_last_error)(void);
     unsigned long (*OpenSSL_version_num)(void);
     void *(*BIO_meth_new)(int type, const char *name);
     int (*BIO_meth_set_read)(void *method, int (*read)(void *, char *, int));
@@ -172,11 +174,11 @@ static const char *poolio_openssl_load(const char *path)
     POOLIO_FIND(SSL_read_ex);
     POOLIO_FIND(SSL_write_ex);
     POOLIO_FIND(SSL_has_pending);
-    POOLIO_FIND(SSL_get_error);
     POOLIO_FIND(SSL_version);
     POOLIO_FIND(SSL_set_options);
-    POOLIO_FIND(ERR_peek_error);
-    POOLIO_FIND(ERR_clear_error);
+    POOLIO_FIND(SSL_want);
+    POOLIO_FIND(SSL_get_shutdown);
+    POOLIO_FIND(ERR_peek_last_error);
     POOLIO_FIND(OpenSSL_version_num);
     POOLIO_FIND(BIO_meth_new);
     POOLIO_FIND(BIO_meth_set_read);
@@ -269,13 +271,6 @@ static inline void poolio_free_spill(poolio_tls_io *io)
     io->spill_room = io->spill_size = 0;
 }
 
-/* An error that somebody else has left behind would be taken for one of this call. */
-static inline void poolio_forget_errors(void)
-{
-    if (poolio_openssl.ERR_peek_error() != 0)
-        poolio_openssl.ERR_clear_error();
-}
-
 static inline int poolio_ssl_read(void *ssl, char *room, size_t size, size_t *got)
 {
     return poolio_openssl.SSL_read_ex(ssl, room, size, got);
@@ -288,9 +283,17 @@ static inline int poolio_ssl_has_pending(void *ssl)
 {
     return poolio_openssl.SSL_has_pending(ssl);
 }
-static inline int poolio_ssl_error(void *ssl, int result)
+/* What SSL_get_error() would say of a call that has failed; but that one wants the thread's list of errors to be empty
+   before the call, which costs 500 instructions a message to see to. */
+static inline int poolio_ssl_waits(void *ssl)
 {
-    return poolio_openssl.SSL_get_error(ssl, result);
+    return poolio_openssl.SSL_want(ssl) == POOLIO_SSL_READING;
+}
+static inline int poolio_ssl_has_ended(void *ssl)
+{
+    int reason = (int)(poolio_openssl.ERR_peek_last_error() & 0xFFF);
+    return (poolio_openssl.SSL_get_shutdown(ssl) & POOLIO_SSL_RECEIVED_SHUTDOWN)
+           && !(POOLIO_ALERTS <= reason && reason < POOLIO_ALERTS_END);
 }
 static inline int poolio_ssl_version(void *ssl)
 {

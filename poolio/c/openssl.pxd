@@ -3,9 +3,6 @@
 from cpython.object cimport PyObject
 
 cdef extern from "poolio/c/openssl.h":
-    enum:
-        POOLIO_SSL_ERROR_WANT_READ
-        POOLIO_SSL_ERROR_ZERO_RETURN
     ctypedef struct poolio_tls_io:
         const char *feed "in"
         size_t feed_left "in_left"
@@ -21,10 +18,10 @@ cdef extern from "poolio/c/openssl.h":
     poolio_tls_io *poolio_tls_attach(void *ssl)
     void poolio_tls_io_drop(poolio_tls_io *io)
     void poolio_free_spill(poolio_tls_io *io)
-    void poolio_forget_errors()
     int poolio_ssl_read(void *ssl, char *room, size_t size, size_t *got)
     int poolio_ssl_write(void *ssl, const char *data, size_t size, size_t *taken)
     bint poolio_ssl_has_pending(void *ssl)
-    int poolio_ssl_error(void *ssl, int result)
+    bint poolio_ssl_waits(void *ssl)
+    bint poolio_ssl_has_ended(void *ssl)
     int poolio_ssl_version(void *ssl)
     void poolio_ssl_cleanse(void *ssl)

@@ -1,12 +1,10 @@
 # OpenSSLEngine: TLS by direct calls into the OpenSSL of CPython's `ssl` module. See openssl.pyx.
 
-from poolio.c.openssl cimport poolio_tls_io
 from poolio.wire.tlsengine cimport TLSEngine
 
 
 cdef class OpenSSLEngine(TLSEngine):
     cdef void *ssl              # LIFETIME: sslobj's
-    cdef poolio_tls_io *io      # what OpenSSL reads and writes by
     cdef object kept            # `bytes` that io reads from; None: from memory of the caller's, or nothing is left
 
     cdef object _why(self)

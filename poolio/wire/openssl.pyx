@@ -25,10 +25,9 @@ from cpython.object cimport PyObject
 
 from poolio.c.faults cimport poolio_new_bytes
 from poolio.c.openssl cimport (
-    POOLIO_SSL_ERROR_WANT_READ, POOLIO_SSL_ERROR_ZERO_RETURN, poolio_forget_errors, poolio_free_spill,
-    poolio_is_readable, poolio_openssl_load, poolio_ssl_candidate, poolio_ssl_cleanse, poolio_ssl_error,
-    poolio_ssl_has_pending, poolio_ssl_of, poolio_ssl_read, poolio_ssl_version, poolio_ssl_write, poolio_tls_attach,
-    poolio_tls_io_drop,
+    poolio_free_spill, poolio_is_readable, poolio_openssl_load, poolio_ssl_candidate, poolio_ssl_cleanse,
+    poolio_ssl_has_ended, poolio_ssl_has_pending, poolio_ssl_of, poolio_ssl_read, poolio_ssl_version, poolio_ssl_waits,
+    poolio_ssl_write, poolio_tls_attach, poolio_tls_io_drop,
 )
 from poolio.memory.buffer cimport Buffer
 from poolio.wire.readslab cimport ReadSlab, room_in
@@ -63,6 +62,7 @@ cdef class OpenSSLEngine(TLSEngine):
             self.io.feed = PyBytes_AS_STRING(self.kept)
             self.io.feed_left += <size_t>size
         else:
+            self.kept = None
             self.io.feed = data
             self.io.feed_left = <size_t>size
         return 0
@@ -86,7 +86,6 @@ cdef class OpenSSLEngine(TLSEngine):
         cdef Py_ssize_t filled = 0
         cdef Outcome outcome = MORE
         cdef int result
-        poolio_forget_errors()
         while filled < size:
             count = 0
             result = poolio_ssl_read(self.ssl, room + filled, <size_t>(size - filled), &count)
@@ -96,10 +95,9 @@ cdef class OpenSSLEngine(TLSEngine):
                     outcome = WANTS
                     break
                 continue
-            result = poolio_ssl_error(self.ssl, result)
-            if result == POOLIO_SSL_ERROR_WANT_READ:
+            if poolio_ssl_waits(self.ssl):
                 outcome = WANTS
-            elif result == POOLIO_SSL_ERROR_ZERO_RETURN:
+            elif poolio_ssl_has_ended(self.ssl):
                 outcome = ENDED
             else:
                 self.failure = self._why()
@@ -131,7 +129,6 @@ cdef class OpenSSLEngine(TLSEngine):
             room_size = 0               # all of it becomes `said`
         self.io.out = room
         self.io.out_room = <size_t>room_size
-        poolio_forget_errors()
         result = poolio_ssl_write(self.ssl, data, <size_t>size, &count)
         written = <Py_ssize_t>self.io.out_size
         self.io.out_room = self.io.out_size = 0
@@ -141,7 +138,7 @@ cdef class OpenSSLEngine(TLSEngine):
             sealed = slab.take(written)
         elif room != NULL:
             slab.leave()
-        if result != 1 and poolio_ssl_error(self.ssl, result) != POOLIO_SSL_ERROR_WANT_READ:
+        if result != 1 and not poolio_ssl_waits(self.ssl):
             raise self._why()
         return sealed
 

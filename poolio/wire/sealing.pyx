@@ -27,6 +27,7 @@ from poolio.memory.pool cimport default_pool
 from poolio.wire.endpoint cimport BLOCKED, LOST, PROTOCOL_PAUSED
 from poolio.wire.readslab cimport ReadSlab, read_slab_for
 from poolio.wire.receiver cimport Receiver
+from poolio.wire.tlsengine cimport may_have_said
 from poolio.wire.writequeue cimport advance_queue, clear_queue, put_buffer, put_object
 
 from poolio.memory.methods import forbid_new
@@ -124,7 +125,8 @@ cdef class Sealing(Receiver):
                 advance_queue(&self.backlog, taken)
             if sealed is not None:
                 self.carrier.write_data(sealed)
-            self.say()
+            if may_have_said(self.engine):
+                self.say()
         except BaseException as exc:                        # the peer could not read on without what is lost
             self.flags &= ~<unsigned int>INSIDE
             if not isinstance(exc, (ssl.SSLError, MemoryError)):
@@ -151,7 +153,6 @@ cdef class Sealing(Receiver):
         return 0
 
     cdef int say(self) except -1:
-        """Send what TLS itself has to say."""
         data = self.engine.said()
         if data is not None and not self.carrier.state & LOST:
             self.carrier.write_data(data)

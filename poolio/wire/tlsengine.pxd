@@ -1,5 +1,6 @@
 # TLSEngine: what encrypts and decrypts for a TLS transport, without a socket. See tlsengine.pyx.
 
+from poolio.c.openssl cimport poolio_tls_io
 from poolio.memory.buffer cimport Buffer
 from poolio.wire.readslab cimport ReadSlab
 
@@ -16,7 +17,9 @@ cdef class TLSEngine:
     cdef object failure            # the exception of the last FAILED
     # unseal() may run other people's code, which may read and write on this loop: its room must be held
     cdef bint runs_python
-    # between the peer's MemoryBIO and ours; None: the engine has others
+    # what OpenSSL reads and writes by; NULL: by MemoryBIO
+    cdef poolio_tls_io *io
+    # the MemoryBIOs; None: it has none
     cdef object incoming
     cdef object outgoing
 
@@ -38,3 +41,8 @@ cdef class TLSEngine:
     cdef int settle(self) except -1
     # Wipe what was decrypted as soon as it was delivered
     cdef int wipes(self) except -1
+
+
+cdef inline bint may_have_said(TLSEngine engine) noexcept:
+    """False if said() would return None."""
+    return engine.io == NULL or engine.io.spill_size > 0

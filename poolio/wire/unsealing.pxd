@@ -22,6 +22,7 @@ cdef class Unsealing(Sealing):
     cdef int end_of_peer(self) except -1
     cdef int stop_timer(self) except -1
 
+    cdef inline int _take_one(self) except -1
     cdef int take(self) except -1
     cdef int _take_into_room(self) except -1
     cdef int _came_to(self, Outcome outcome) except -1

@@ -30,7 +30,7 @@ from poolio.wire.readslab cimport Reservation, read_slab_for, room_in
 from poolio.wire.receiver cimport UNKNOWN, First, Receiver
 from poolio.wire.sealing cimport FLUSHES, GOES_ON, INSIDE, IS_PAUSED, OPEN, PEER_AT_END, SHAKES, SHUTS, Sealing
 from poolio.wire.stream cimport BUFFERS, BYTES, RECEIVER, ROOM, UNDECIDED, StreamTransport
-from poolio.wire.tlsengine cimport ENDED, FAILED, MORE, WANTS, Outcome
+from poolio.wire.tlsengine cimport ENDED, FAILED, MORE, WANTS, Outcome, may_have_said
 from poolio.wire.writequeue cimport queued_from
 
 from poolio.memory.methods import forbid_new
@@ -62,7 +62,7 @@ cdef class Unsealing(Sealing):
         carrier.state |= ACTIVE
         self.engine.feed(scratch, received)
         if self.phase == OPEN:
-            return self.take()
+            return self._take_one()
         self.engine.keep()
         if self.phase == SHAKES:
             carrier.state |= HEARD
@@ -73,6 +73,38 @@ cdef class Unsealing(Sealing):
                 PyContext_Exit(<PyObject *>context)
             return self.take() if self.phase == OPEN and self.engine.has_more() else 0
         return self._read_off()
+
+    cdef inline int _take_one(self) except -1:
+        """take() for the usual case: a protocol of poolio's gets all that has come as one Buffer."""
+        cdef Py_ssize_t size, got
+        cdef Outcome outcome
+        cdef char *room
+        cdef Buffer buf
+        if self.receives_as < BUFFERS or self.engine.runs_python or self.flags & (IS_PAUSED | INSIDE):
+            return self.take()
+        room = room_in(self.slab, &size)
+        if room == NULL:
+            return self.take()
+        outcome = self.engine.unseal(room, size, &got)
+        if got == 0:
+            self.slab.leave()
+            self.engine.keep()
+            return self._came_to(outcome) if outcome != MORE else 0
+        buf = self.slab.take(got)
+        if outcome != WANTS:
+            self.engine.keep()
+        self.carrier.state |= HEARD
+        if self.receives_as == RECEIVER:
+            (<Receiver>self.protocol).receive(buf, self.carrier.context)
+        else:
+            method = self.data_received             # set_protocol() may be called meanwhile
+            call_with_buffer(method, self.vectorcall, self.carrier.context, buf)
+        if outcome == MORE:
+            return self.take()
+        if (outcome != WANTS or self.phase != OPEN or self.flags & (IS_PAUSED | GOES_ON) or self.backlog.first != NULL
+                or may_have_said(self.engine)):
+            return self._came_to(outcome)
+        return 0
 
     cdef int take(self) except -1:
         """Decrypt and deliver what has come, until there is no more or the protocol pauses or closes."""
