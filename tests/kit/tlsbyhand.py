@@ -45,10 +45,22 @@ class TLSByHand:
 
     async def read(self, size):
         """Exactly so many bytes."""
-        data = b""
+        data = bytearray()
         while len(data) < size:
             try:
                 data += self.object.read(size - len(data))
             except ssl.SSLWantReadError:
                 await self._more()
-        return data
+        return bytes(data)
+
+    async def read_end(self):
+        """Read the close_notify of the other end, and send one."""
+        while True:
+            try:
+                if self.object.read(1) == b"":
+                    break
+                raise AssertionError("there is something before the close_notify")
+            except ssl.SSLWantReadError:
+                await self._more()
+        self.object.unwrap()
+        self.writer.write(self.to_send())
