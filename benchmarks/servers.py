@@ -10,8 +10,8 @@ keep the view, so there a bytearray of which something is still unsent is left t
 is copied that needs no copy. "C epoll, static buffer" (limit.c) is what nobody can undercut: one epoll_wait, one recv
 and one send, no state for a connection; it has no heap to warm, and its idle connections cost the kernel only.
 
-With a PEM file of key and certificate it serves TLS: asyncio's and poolio's transports under the standard library's
-ssl, uvloop's and aiofastnet's with their own; the limit is limit_tls.c, with OpenSSL.
+With a PEM file of key and certificate it serves TLS: asyncio's transports under the standard library's ssl, the others
+with their own; the limit is limit_tls.c, with OpenSSL.
 """
 
 import argparse

@@ -80,6 +80,8 @@ cdef class Endpoint(Claimant):
 
 
 cdef int take_socket(Endpoint endpoint, sock) except -1
+cdef int has_no_attributes(object transport) except -1
+cdef int set_attribute(object transport, name, value) except -1
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1
 cdef object make_known(Endpoint endpoint)
 cdef int protocol_of(int family) noexcept

@@ -43,6 +43,7 @@ cdef object SHUT_RDWR = socket.SHUT_RDWR
 
 # On CPython 3.11 the __dict__ of all transports that nobody has given an attribute
 cdef dict _no_attributes = {}
+cdef set _with_attributes = set()       # the classes of transports
 
 
 cdef class Endpoint(Claimant):
@@ -65,8 +66,7 @@ cdef class Endpoint(Claimant):
             self.on_end()
 
     def __setattr__(self, name, value):
-        poolio_with_own_dict(<PyObject *>self, <PyObject *>_no_attributes)
-        PyObject_GenericSetAttr(self, name, value)
+        set_attribute(self, name, value)
 
     def __repr__(self):
         if self.fd < 0:
@@ -425,20 +425,36 @@ cdef class Endpoint(Claimant):
 forbid_new(Endpoint)
 
 
-def attributes_of(Endpoint endpoint not None):
+cdef int has_no_attributes(object transport) except -1:
+    """Take its __dict__ from a new transport, until somebody sets an attribute or asks for it."""
+    poolio_without_dict(<PyObject *>transport, <PyObject *>_no_attributes)
+    return 0
+
+
+cdef int set_attribute(object transport, name, value) except -1:
+    """What the __setattr__() of a transport does."""
+    poolio_with_own_dict(<PyObject *>transport, <PyObject *>_no_attributes)
+    PyObject_GenericSetAttr(transport, name, value)
+    return 0
+
+
+def attributes_of(transport):
     """Return the attributes that users and mocks have set, as the `__dict__` of a transport."""
-    return poolio_with_own_dict(<PyObject *>endpoint, <PyObject *>_no_attributes)
+    if type(transport) not in _with_attributes:
+        raise AssertionError("attributes_of() is the __dict__ of poolio's transports alone")
+    return poolio_with_own_dict(<PyObject *>transport, <PyObject *>_no_attributes)
 
 
 def show_attributes(kind):
     """Make attributes_of() the `__dict__` of a finished class: Cython's own would show the one that all share."""
+    _with_attributes.add(kind)
     (<dict>(<PyTypeObject *>kind).tp_dict)["__dict__"] = property(attributes_of)
     PyType_Modified(<PyTypeObject *>kind)
 
 
 cdef int prepare(Endpoint endpoint, Reactor reactor, object protocol, object context) except -1:
     """Fill in a new endpoint. The caller fills in fd, family and peer, and sock if there is a socket object."""
-    poolio_without_dict(<PyObject *>endpoint, <PyObject *>_no_attributes)
+    has_no_attributes(endpoint)
     endpoint.protocol = protocol
     endpoint.context = context
     endpoint.high_water = HIGH_WATER

@@ -4,6 +4,7 @@ from poolio.wire.unsealing cimport Unsealing
 
 
 cdef class TLSTransport(Unsealing):
+    cdef dict __dict__             # what users and mocks set; made when it is asked for
     cdef object context_of_tls     # the SSLContext that it was made with
     # the handshake and the shutdown: what waits for the first, the timer of either, seconds
     cdef object waiter

@@ -23,7 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
 from poolio.c.python cimport PyContext_Exit
-from poolio.wire.endpoint cimport HEARD, LOST
+from poolio.wire.endpoint cimport HEARD, LOST, has_no_attributes, set_attribute
 from poolio.wire.openssl cimport new_engine
 from poolio.wire.reactor cimport enter_context, free_context
 from poolio.wire.sealing cimport (
@@ -36,6 +36,7 @@ from poolio.wire.unsealing cimport Unsealing
 from poolio.wire.writequeue cimport clear_queue, is_sound
 
 from poolio.memory.methods import forbid_new
+from poolio.wire.endpoint import show_attributes
 
 
 class TLSTransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
@@ -59,6 +60,9 @@ cdef class TLSTransport(Unsealing):
     @property
     def __class__(self):
         return TLSTransportShape
+
+    def __setattr__(self, name, value):
+        set_attribute(self, name, value)
 
     def __repr__(self):
         if self.phase == OVER:
@@ -317,6 +321,7 @@ cdef class TLSTransport(Unsealing):
 
 
 forbid_new(TLSTransport)
+show_attributes(TLSTransport)
 
 
 cdef double _checked_seconds(str name, value, double default) except -1:
@@ -342,6 +347,7 @@ def make_secure(
         "ssl_shutdown_timeout", ssl_shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT)
     if not sslcontext:
         sslcontext = _create_transport_context(server_side, server_hostname)
+    has_no_attributes(transport)
     transport._loop = loop
     transport.context_of_tls = sslcontext
     transport.protocol = protocol

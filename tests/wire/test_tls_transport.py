@@ -4,6 +4,7 @@ the choice of the engine.
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import ssl
@@ -11,12 +12,14 @@ import subprocess
 import sys
 
 import pytest
+from kit.memory import places_of
 from kit.pairs import PooledRecorder, Recorder, collect_errors, on, turns
 from kit.tlsbyhand import TLSByHand
 from kit.tlspairs import each_engine, force, secured  # noqa: F401
-from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net
+from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, _authority, eventually, net
 
 import poolio
+from poolio.memory.slab import BUILD_VARIANT
 from poolio.wire.openssl import engine_name, why_not_direct
 
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
@@ -42,7 +45,6 @@ def context_of_server(**attributes):
 
 
 def with_certificate(context, **attributes):
-    from kit.wires import _authority
     _authority.issue_cert("localhost").configure_cert(context)
     for name, value in attributes.items():
         setattr(context, name, value)
@@ -241,6 +243,56 @@ async def test_after_close_nothing_is_delivered_and_the_peers_close_notify_ends_
         peer.writer.write(peer.to_send())
         assert await protocol.ended is None
         assert protocol.received == b""
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+KEEPER = """
+import ssl, sys, poolio
+
+class Keeper(poolio.Protocol):
+    pool = poolio.Pool(zeroing="on_release")
+    kept = None
+
+    def data_received(self, buf):
+        if self.kept is None:
+            self.kept = buf
+        elif buf == b"send":
+            self.write(self.kept)
+        else:
+            self.kept = None
+        self.write(b"done")
+
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    server = await poolio.create_server(Keeper, "127.0.0.1", 0, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+poolio.run(main())
+"""
+
+
+@pytest.mark.skipif(BUILD_VARIANT == "sanitize", reason="the sanitizer's shadow memory is too large to look through")
+@pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="OpenSSL 1.1.1 keeps what it has decrypted")
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+def test_on_release_a_secret_that_came_and_went_over_tls_is_gone(version, tmp_path):
+    _authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _authority.configure_trust(context)
+    context.maximum_version = version
+    secret = os.urandom(32)
+    keeper = subprocess.Popen([sys.executable, "-c", KEEPER, tmp_path / "pem"], stdout=subprocess.PIPE)
+    with keeper, socket.create_connection(("127.0.0.1", int(keeper.stdout.readline()))) as plain, \
+            context.wrap_socket(plain, server_hostname="localhost") as peer:
+        for sent, places in ((secret, 1), (b"send", 1), (b"drop", 0)):
+            peer.sendall(sent)
+            answer = b""
+            while not answer.endswith(b"done"):
+                answer += peer.recv(100)
+            assert places_of(keeper.pid, secret) == places, sent
+        keeper.kill()
 
 
 # --- callbacks of OpenSSL's ---------------------------------------------------------------------------------------
