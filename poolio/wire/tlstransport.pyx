@@ -23,13 +23,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
 from poolio.c.python cimport PyContext_Exit
-from poolio.wire.endpoint cimport HEARD, LOST, has_no_attributes, set_attribute
+from poolio.wire.endpoint cimport HEARD, LOST, SHORT, has_no_attributes, set_attribute
 from poolio.wire.openssl cimport new_engine
 from poolio.wire.reactor cimport enter_context, free_context
 from poolio.wire.sealing cimport (
     APP_AT_END, APP_MADE, FLUSHES, GOES_ON, INSIDE, IS_PAUSED, IS_SECURED, NEW, OPEN, OVER, PEER_AT_END, SHAKES, SHUTS,
     TLS_HIGH_WATER, WAS_CLOSED, Phase,
 )
+from poolio.wire.shortage cimport stop_waiting
 from poolio.wire.stream cimport StreamTransport
 from poolio.wire.tlsengine cimport FAILED
 from poolio.wire.unsealing cimport Unsealing
@@ -80,6 +81,8 @@ cdef class TLSTransport(Unsealing):
         self.set_marks()
         self.timer = self._loop.call_later(self.handshake_seconds, self._shakes_too_long)
         self.shake()
+        if self.phase == OPEN and self.engine.has_more():
+            self.go_on_later()
 
     def _shakes_too_long(self):
         if self.phase == SHAKES:
@@ -292,7 +295,11 @@ cdef class TLSTransport(Unsealing):
     def set_protocol(self, protocol):
         """Hand over to this protocol: it is called from now on."""
         if self.carrier is not None:
+            self.carrier.send_cork()
             self.carrier.note_first_frame()
+            if self.carrier.state & SHORT:              # the other protocol may have another pool
+                stop_waiting(self.carrier, self.carrier.slab)
+                self.carrier.room_again()
         self.protocol = protocol
         self.forget()
 

@@ -29,5 +29,6 @@ cdef class Unsealing(Sealing):
     cdef int _decide(self) except -1
     cdef object _unseal(self, Outcome *outcome)
     cdef object _unseal_held(self, Outcome *outcome)
+    cdef int _wait_for_memory(self) except -1
     cdef int _deliver(self, object data) except -1
     cdef int _read_off(self) except -1

@@ -24,11 +24,13 @@ from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.memory.slab cimport ON_RELEASE
 from poolio.wire.delivery cimport call_with_buffer, call_with_data
-from poolio.wire.endpoint cimport ACTIVE, HEARD, LOST, PAUSED
+from poolio.wire.endpoint cimport ACTIVE, HEARD, LOST, PAUSED, SHORT
 from poolio.wire.reactor cimport Reactor, enter_context
-from poolio.wire.readslab cimport Reservation, read_slab_for, room_in
+from poolio.wire.readslab cimport ReadSlab, Reservation, read_slab_for, room_in
 from poolio.wire.receiver cimport UNKNOWN, First, Receiver
-from poolio.wire.sealing cimport FLUSHES, GOES_ON, INSIDE, IS_PAUSED, OPEN, PEER_AT_END, SHAKES, SHUTS, Sealing
+from poolio.wire.sealing cimport (
+    FLUSHES, GOES_ON, INSIDE, IS_FULL, IS_PAUSED, OPEN, PEER_AT_END, SHAKES, SHUTS, Sealing,
+)
 from poolio.wire.stream cimport BUFFERS, BYTES, RECEIVER, ROOM, UNDECIDED, StreamTransport
 from poolio.wire.tlsengine cimport ENDED, FAILED, MORE, WANTS, Outcome, may_have_said
 from poolio.wire.writequeue cimport queued_from
@@ -150,9 +152,7 @@ cdef class Unsealing(Sealing):
         cdef Py_ssize_t size, got
         cdef char *room = room_in(self.slab, &size)
         if room == NULL:
-            self.engine.keep()
-            self.carrier.slab = self.slab
-            self.carrier.wait_for_memory()
+            self._wait_for_memory()
             outcome[0] = MORE
             return None
         outcome[0] = self.engine.unseal(room, size, &got)
@@ -171,15 +171,15 @@ cdef class Unsealing(Sealing):
     cdef object _unseal_held(self, Outcome *outcome):
         """_unseal() for an engine during which other code may run: the room is held for it."""
         cdef Py_ssize_t got = 0
+        cdef ReadSlab slab = self.slab                 # set_protocol() may be called meanwhile
         cdef Reservation room
         cdef Buffer buf
         self.engine.keep()
-        if not self.slab.make_room():
-            self.carrier.slab = self.slab
-            self.carrier.wait_for_memory()
+        if not slab.make_room():
+            self._wait_for_memory()
             outcome[0] = MORE
             return None
-        room = self.slab.reserve()
+        room = slab.reserve()
         room.exports += 1
         self.flags |= INSIDE
         try:
@@ -188,11 +188,18 @@ cdef class Unsealing(Sealing):
             self.flags &= ~<unsigned int>INSIDE
             room.exports -= 1
             if got > 0:
-                buf = self.slab.commit(room, got)
-            self.slab._give_up_latest()
+                buf = slab.commit(room, got)
+            slab._give_up_latest()
         if got == 0:
             return None
         return buf.tobytes() if self.receives_as == BYTES else buf
+
+    cdef int _wait_for_memory(self) except -1:
+        self.engine.keep()
+        if not self.carrier.state & SHORT:
+            self.carrier.slab = self.slab
+            self.carrier.wait_for_memory()
+        return 0
 
     cdef int _deliver(self, object data) except -1:
         if self.receives_as == RECEIVER:
@@ -306,9 +313,12 @@ cdef class Unsealing(Sealing):
         """Something has come after close(): only the peer's close_notify counts."""
         if self.phase != FLUSHES and self.phase != SHUTS or self.flags & INSIDE:
             return 0
-        if self.pass_over() == ENDED and self.phase == SHUTS:
-            return self.shut()
-        return 0
+        outcome = self.pass_over()
+        if outcome == FAILED:
+            return 0
+        if self.phase == FLUSHES:                       # TLS may have waited for this to encrypt the rest
+            return 0 if self.flags & IS_FULL else self.flush()
+        return self.shut() if outcome == ENDED else 0
 
     cdef Outcome pass_over(self) except *:
         """Decrypt what has come, and forget it."""

@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 
-from kit.pairs import PooledRecorder
+from kit.pairs import PooledRecorder, listed_in
 from kit.tlsbyhand import TLSByHand
 from kit.wires import SERVER_TLS, eventually, net
 
@@ -26,7 +26,7 @@ def force(monkeypatch):
 async def secured(factory=PooledRecorder, context=SERVER_TLS, **options):
     """(the server's protocol, a peer whose handshake is done). The protocol's transport is aborted at the end."""
     made = []
-    server = await net().create_server(lambda: made.append(factory()) or made[-1], "127.0.0.1", 0, ssl=context, **options)
+    server = await net().create_server(listed_in(made, factory), "127.0.0.1", 0, ssl=context, **options)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     peer = TLSByHand(reader, writer)
     try:
