@@ -12,14 +12,15 @@ import asyncio
 import contextlib
 import gc
 import socket
+import ssl
 
 import pytest
 from kit.echoes import CopyingEcho, FramedEcho, PiecesEcho, PlainEcho, RecordingEcho
 from kit.endpoints import Batches, endpoint
 from kit.endpoints import Recorder as DatagramRecorder
 from kit.faults import CODEC, FRAME, WHOLE, Watch, descriptors, factory_of, half_close
-from kit.pairs import PooledRecorder, linked, on, on_pool, turns
-from kit.wires import BLOCK, OURS, eventually, net, run
+from kit.pairs import PooledRecorder, linked, listed_in, on, on_pool, turns
+from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, eventually, net, run
 
 import poolio
 from poolio.memory import slab
@@ -152,6 +153,67 @@ async def echoed(factory, fail):
             peer.close()
             await protocol.ended
     assert protocol.calls.count("lost") == 1
+
+
+class EncryptedPeer:
+    """A TLS client on a plain socket, without anything of poolio's. `got`: what it has decrypted so far."""
+
+    def __init__(self, address):
+        self.sock = socket.create_connection(address)
+        self.sock.setblocking(False)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = CLIENT_TLS.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.got = bytearray()
+
+    async def handshake(self):
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                break
+            await loop.sock_sendall(self.sock, self.outgoing.read())
+            self.incoming.write(await loop.sock_recv(self.sock, 1 << 16))
+
+    def sealed(self, data):
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    async def read(self, size):
+        with contextlib.suppress(ConnectionError, ssl.SSLWantReadError):
+            while len(self.got) < size:
+                data = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 16)
+                self.incoming.write(data)
+                if not data:
+                    break
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    while plain := self.tls.read(1 << 16):
+                        self.got += plain
+
+
+async def echoed_over_tls(factory, fail):
+    """A peer sends everything, then reads what comes back."""
+    made = []
+    server = await net().create_server(listed_in(made, factory), "127.0.0.1", 0, ssl=SERVER_TLS)
+    peer = EncryptedPeer(server.sockets[0].getsockname())
+    await peer.handshake()
+    sealed = peer.sealed(MESSAGE)
+    with peer.sock, fail:
+        sending = asyncio.ensure_future(send(peer.sock, sealed))
+        await turns(20)
+        reading = asyncio.ensure_future(peer.read(len(MESSAGE)))
+        await turns(40)
+        fail.stop()
+        await sending
+        await reading
+        assert MESSAGE.startswith(peer.got)
+        if peer.got != MESSAGE:
+            assert fail.failed
+            assert fail.was_reported() if not made or not made[0].calls else isinstance(await made[0].ended, MemoryError)
+    if made and made[0].calls:
+        await made[0].ended
+        assert made[0].calls.count("lost") == 1
+    server.close()
+    await server.wait_closed()
 
 
 async def written(pieces, fail, lines=False):
@@ -314,6 +376,9 @@ SCENARIOS = {
     "echo in pieces": lambda pool, fail: echoed(on_pool(pool, PiecesEcho), fail),
     "framed echo": lambda pool, fail: echoed(on_pool(pool, FramedEcho), fail),
     "plain echo": lambda pool, fail: echoed(PlainEcho, fail),
+    "pooled echo over TLS": lambda pool, fail: echoed_over_tls(on_pool(pool, RecordingEcho), fail),
+    "copying echo over TLS": lambda pool, fail: echoed_over_tls(on_pool(pool, CopyingEcho), fail),
+    "plain echo over TLS": lambda pool, fail: echoed_over_tls(PlainEcho, fail),
     "bytes written": lambda pool, fail: written([BLOCK[:3_000_000], BLOCK[:100_000], BLOCK[:50]], fail),
     "what may change written": lambda pool, fail: written([bytearray(BLOCK), bytearray(b"end")], fail),
     "lines written": lambda pool, fail: written([BLOCK[:100], bytearray(BLOCK[:99]), BLOCK[:90]], fail, lines=True),
