@@ -1,5 +1,5 @@
-"""poolio's TLS transport, on both engines: how reads may cut its records, what is wrong in them, callbacks of OpenSSL's,
-the choice of the engine.
+"""poolio's TLS transport, on both engines: how reads may cut its records, what is wrong in them, flow, secrets,
+callbacks of OpenSSL's, the choice of the engine.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
-"""poolio's TLS and other people's: the openssl program and curl, as clients and as a server; key updates, renegotiation,
-client certificates after the handshake.
+"""poolio's TLS and other people's: the openssl program and curl, as clients and as a server; key updates,
+renegotiation, client certificates after the handshake.
 """
 
 import asyncio
 import contextlib
+import os
 import shutil
 import ssl
 import tempfile
@@ -16,6 +17,7 @@ from kit.wires import BLOCK, SERVER_TLS, _authority, eventually, net
 import poolio
 
 VERSIONS = ("-tls1_2", "-tls1_3")
+WITHOUT_SANITIZERS = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not installed")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
@@ -25,7 +27,7 @@ async def program(*command):
     """A process whose input and output are pipes; it is killed at the end."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT)
+        stderr=asyncio.subprocess.STDOUT, env=WITHOUT_SANITIZERS)
     try:
         yield process
     finally:
@@ -197,7 +199,7 @@ async def test_curl_gets_a_large_page_whole(engine, version, force):
         curl = await asyncio.create_subprocess_exec(
             "curl", "-sS", f"--tlsv{version}", "--tls-max", version, "--cacert", pem.name,
             "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=WITHOUT_SANITIZERS)
         got, complaints = await curl.communicate()
     assert got == BLOCK and complaints == b""
     server.close()
