@@ -27,8 +27,8 @@
 #?  portable       the tests of a build without epoll, as on other systems
 #?  full           every loop x wire x size x connections x zeroing mode (1,152 cases)
 #?  newest         `make test` and cpython on CPython 3.14 and 3.15, in a small root of Debian unstable: needs root, debootstrap
-#?  libraries      aiohttp, uvicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh on poolio.EventLoop, against
-#?                 real servers; and whether uvloop, rloop and aiofastnet have what the comparison says
+#?  libraries      aiohttp, uvicorn, gunicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh, nest_asyncio on
+#?                 poolio.EventLoop, against real servers; and whether uvloop, rloop and aiofastnet have what the comparison says
 #?  cpython        CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #?  link           TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #?  load           20,000 connections to poolio.serve() while its workers are killed: how many are lost
@@ -205,7 +205,7 @@ docs: $(VENV)/.with-dev
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m poolio bench --quick $(addprefix --compare ,$(COMPARE))
 
-bench-full: $(VENV)/.with-bench
+bench-full: $(VENV)/.with-bench,libraries
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
 
 figures: $(VENV)/.with-bench
