@@ -104,7 +104,8 @@ class Program:
                 task.cancel()
             self.turns_left = 5
             self.loop.call_soon(self.tick)
-            self.loop.run_forever()
+            with suppress(KeyboardInterrupt, SystemExit):       # a task that has left by one, and whoever waits for it
+                self.loop.run_forever()
         for future in [*self.futures, *self.tasks]:
             if future.done() and not future.cancelled():
                 future.exception()
