@@ -12,7 +12,7 @@
 #   make docs            the documentation, in build/docs
 #   make bench           the quick benchmarks, three minutes: report.html and report.json
 #   make bench-full      all benchmarks, about an hour; for both: COMPARE=old.json shows what changed since that run
-#   make figures         measures what README and docs show, about 12 minutes on a quiet machine, and rewrites their figures and
+#   make figures         measures what README and docs show, about 11 minutes on a quiet machine, and rewrites their figures and
 #                        pictures; FROM=docs/figures/measurement.json measures nothing and rewrites them from that run
 #   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port, TLS=1 for TLS
 #   make wheel           sdist and wheels as they are published, in dist: one for each Python from 3.11 on that is here, tried
@@ -27,8 +27,8 @@
 #?  portable       the tests of a build without epoll, as on other systems
 #?  full           every loop x wire x size x connections x zeroing mode (1,152 cases)
 #?  newest         `make test` and cpython on CPython 3.14 and 3.15, in a small root of Debian unstable: needs root, debootstrap
-#?  libraries      aiohttp, uvicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh on poolio.EventLoop, against
-#?                 real servers; and whether uvloop, rloop and aiofastnet have what the comparison says
+#?  libraries      aiohttp, uvicorn, gunicorn, hypercorn, websockets, picows, redis-py, asyncpg, asyncssh, nest_asyncio on
+#?                 poolio.EventLoop, against real servers; and whether uvloop, rloop and aiofastnet have what the comparison says
 #?  cpython        CPython's own asyncio tests on poolio.EventLoop, compared with asyncio's loop
 #?  link           TCP and UDP over a link that loses, delays, reorders and doubles packets: needs root
 #?  load           20,000 connections to poolio.serve() while its workers are killed: how many are lost
@@ -205,10 +205,10 @@ docs: $(VENV)/.with-dev
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m poolio bench --quick $(addprefix --compare ,$(COMPARE))
 
-bench-full: $(VENV)/.with-bench
+bench-full: $(VENV)/.with-bench,libraries
 	$(BIN)/python -m poolio bench $(addprefix --compare ,$(COMPARE))
 
-figures: $(VENV)/.with-bench
+figures: $(VENV)/.with-bench,libraries
 	$(BIN)/python -m poolio bench --publish $(addprefix --from ,$(FROM))
 
 PORT ?= 8888

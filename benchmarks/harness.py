@@ -92,15 +92,16 @@ def child_environment() -> dict[str, str]:
                          places.VARIABLE: str(places.programs())}
 
 
-def output_of_module(name: str, row: str) -> str:
+def output_of_module(name: str, *arguments: str) -> str:
     """What a module of ours that measures itself prints."""
+    said = " ".join(arguments)
     try:
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", row], capture_output=True, text=True,
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], capture_output=True, text=True,
                               env=child_environment(), timeout=DEADLINE_SECONDS)
     except subprocess.TimeoutExpired:
-        raise BenchmarkFailed(f"{row} took more than {DEADLINE_SECONDS} seconds") from None
+        raise BenchmarkFailed(f"{said} took more than {DEADLINE_SECONDS} seconds") from None
     if done.returncode:
-        raise BenchmarkFailed(f"{row}: {done.stderr[-4000:]}")
+        raise BenchmarkFailed(f"{said} ended with status {done.returncode}: {done.stderr[-4000:]}")
     return done.stdout
 
 

@@ -17,7 +17,10 @@ from benchmarks.places import IN_CLONE, ROOT
 from poolio.memory.slab import BUILD_VARIANT
 
 C_FLAGS = ("-O2",)  # of the programs in this folder
-PEERS = ("uvloop", "rloop", "aiofastnet", "numpy")
+PEERS = (
+    "uvloop", "rloop", "aiofastnet", "numpy", "blazio", "loopmini", "veloxloop", "zloop",
+    "aiohttp", "httptools", "picows", "redis", "uvicorn", "websockets",
+)
 GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 SETUP = ROOT / "setup.py"
 

@@ -7,8 +7,8 @@ from typing import cast
 
 from benchmarks.session import Part
 
-PARTS = ("zeroing", "echo", "streams", "framing", "commands", "datagrams", "tls", "memory", "allocation", "operations",
-         "latency", "instructions")
+PARTS = ("zeroing", "echo", "streams", "framing", "commands", "datagrams", "tls", "loop", "programs", "memory",
+         "allocation", "operations", "latency", "instructions")
 NOT_SHOWN = "What it does not show: "
 
 

@@ -55,3 +55,9 @@ def class_capacities():
         return [base + step * base // 4 for base in bases for step in (1, 2, 3, 4)]
 
     return of
+
+
+@pytest.fixture
+def force(monkeypatch):
+    """force(engine): TLS connections that are made from now on have it."""
+    return lambda engine: monkeypatch.setenv("POOLIO_TLS_ENGINE", engine)

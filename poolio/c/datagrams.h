@@ -91,6 +91,23 @@ static inline int poolio_batch_receive(poolio_batch *batch, int fd, int count, i
     }
     POOLIO_RETRY(result, recvmmsg(fd, batch->heads, (unsigned)count, MSG_DONTWAIT | MSG_TRUNC, NULL));
 }
+/* Reads one message, as message 0, into all of the room, and returns 1. recvmsg looks at the queue once, where recvmmsg
+   looks again to find that there is no more. */
+static inline int poolio_batch_receive_one(poolio_batch *batch, int fd, int is_local, char *room, size_t size,
+                                           char *overflow, size_t share)
+{
+    struct msghdr *head = &batch->heads[0].msg_hdr;
+    ptrdiff_t result;
+    head->msg_namelen = sizeof batch->names[0].of;
+    head->msg_controllen = is_local ? 0 : sizeof batch->control[0];
+    batch->rooms[0][0] = (struct iovec){room, size};
+    batch->rooms[0][1] = (struct iovec){overflow, share};
+    do
+        result = recvmsg(fd, head, MSG_DONTWAIT | MSG_TRUNC);
+    while (result < 0 && errno == EINTR);
+    batch->heads[0].msg_len = (unsigned)result;
+    return result < 0 ? -errno : 1;
+}
 /* Returns the whole length of message i, even if not all of it is here. */
 static inline ptrdiff_t poolio_batch_size(const poolio_batch *batch, int i)
 {
@@ -143,6 +160,13 @@ static inline int poolio_batch_same_sender(const poolio_batch *batch, int i)
     socklen_t length = batch->heads[i].msg_hdr.msg_namelen;
     return i > 0 && length >= sizeof(struct sockaddr_in) && length == batch->heads[i - 1].msg_hdr.msg_namelen &&
            memcmp(&batch->names[i].of, &batch->names[i - 1].of, length) == 0;
+}
+/* Has message i come from this IP address? */
+static inline int poolio_batch_is_from(const poolio_batch *batch, int i, const poolio_address *address)
+{
+    socklen_t length = batch->heads[i].msg_hdr.msg_namelen;
+    return length >= sizeof(struct sockaddr_in) && length == address->length &&
+           memcmp(&batch->names[i].of, &address->of, length) == 0;
 }
 /* Maps the overflow. It is zero, and takes no memory, until it is written to; poolio_overflow_forget() makes it so
    again. */

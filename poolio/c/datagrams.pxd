@@ -16,10 +16,13 @@ cdef extern from "poolio/c/datagrams.h" nogil:
     void poolio_batch_prepare(poolio_batch *batch)
     int poolio_batch_receive(
         poolio_batch *batch, int fd, int count, bint is_local, char *room, size_t slot, char *overflow, size_t share)
+    int poolio_batch_receive_one(
+        poolio_batch *batch, int fd, bint is_local, char *room, size_t size, char *overflow, size_t share)
     Py_ssize_t poolio_batch_size(const poolio_batch *batch, int i)
     bint poolio_batch_is_cut(const poolio_batch *batch, int i)
     Py_ssize_t poolio_batch_train(poolio_batch *batch, int i, unsigned int *drops)
     bint poolio_batch_same_sender(const poolio_batch *batch, int i)
+    bint poolio_batch_is_from(const poolio_batch *batch, int i, const poolio_address *address)
     bint poolio_batch_sender(
         const poolio_batch *batch, int i, poolio_address *address, const char **path, Py_ssize_t *length)
     char *poolio_overflow_map()

@@ -50,11 +50,13 @@ typedef struct { const char *data; size_t size; const poolio_address *address; }
 
 #define poolio_batch_prepare(batch) ((void)(batch))
 #define poolio_batch_receive(batch, fd, count, is_local, room, slot, overflow, share) (-ENOSYS)
+#define poolio_batch_receive_one(batch, fd, is_local, room, size, overflow, share) (-ENOSYS)
 #define poolio_batch_size(batch, i) ((ptrdiff_t)0)
 #define poolio_batch_is_cut(batch, i) (0)
 #define poolio_batch_train(batch, i, drops) ((ptrdiff_t)0)
 #define poolio_batch_sender(batch, i, address, path, path_length) (*(path) = "", *(path_length) = 0, 0)
 #define poolio_batch_same_sender(batch, i) (0)
+#define poolio_batch_is_from(batch, i, address) (0)
 #define poolio_overflow_map() ((char *)0)
 #define poolio_overflow_forget(memory) ((void)(memory))
 #define poolio_overflow_unmap(memory) ((void)(memory))

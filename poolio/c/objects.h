@@ -90,6 +90,42 @@ static inline PyObject *poolio_with_own_dict(PyObject *object, PyObject *empty)
     return *dict;
 }
 
+/* poolio_made_by_object(): makes an object of a class whose compiled bases have not filled in anything yet, by
+   object.__new__(). poolio_set_new() sets the slot for that; Cython has no name for it. */
+typedef PyObject *(*poolio_new)(PyTypeObject *kind, PyObject *arguments, PyObject *options);
+static inline PyObject *poolio_made_by_object(PyTypeObject *kind)
+{
+    PyObject *made, *none = PyTuple_New(0);
+    if (none == NULL)
+        return NULL;
+    made = PyBaseObject_Type.tp_new(kind, none, NULL);
+    Py_DECREF(none);
+    return made;
+}
+static inline void poolio_set_new(PyTypeObject *kind, poolio_new make)
+{
+    kind->tp_new = make;
+}
+
+/* poolio_lacks_values(): will the attributes of these objects lie in a split dict, for which CPython has no fast
+   instructions? Only 3.13 has such classes: earlier versions have values for all, if object.__new__() is called, and
+   later ones too. poolio_give_dict() gives an object a dict of its own, which is none. */
+static inline int poolio_lacks_values(PyTypeObject *kind)
+{
+#if PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000
+    return PyType_HasFeature(kind, Py_TPFLAGS_MANAGED_DICT) && !PyType_HasFeature(kind, Py_TPFLAGS_INLINE_VALUES);
+#else
+    return 0;
+#endif
+}
+static inline int poolio_give_dict(PyObject *object)
+{
+    PyObject *dict = PyDict_New();
+    int result = dict == NULL ? -1 : PyObject_GenericSetDict(object, dict, NULL);
+    Py_XDECREF(dict);
+    return result;
+}
+
 /* For a Cython function that finds an exception set: this call, declared `except -1`, raises that exception. */
 static inline int poolio_raise_again(void)
 {

@@ -11,6 +11,11 @@ cdef extern from "poolio/c/objects.h":
     object poolio_with_own_dict(PyObject *object, PyObject *empty)
     void poolio_rename(PyTypeObject *kind, const char *name)
     PyObject *poolio_owner_of_view(object view)
+    ctypedef PyObject *(*poolio_new)(PyTypeObject *kind, PyObject *arguments, PyObject *options) except NULL
+    object poolio_made_by_object(PyTypeObject *kind)
+    void poolio_set_new(PyTypeObject *kind, poolio_new make)
+    bint poolio_lacks_values(PyTypeObject *kind) noexcept
+    int poolio_give_dict(object thing) except -1
     int poolio_raise_again() except -1
     bint poolio_is_finalizing() noexcept
     void poolio_warn_at_end(object category, object text, PyObject *source) noexcept

@@ -30,17 +30,17 @@ class LoopCore(Schedule):
             context: Context | None = None,
         ) -> asyncio.Task[_T]: ...
     def call_soon(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None,
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None,
     ) -> asyncio.Handle: ...
     def call_soon_threadsafe(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None,
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None,
     ) -> asyncio.Handle: ...
     def call_later(
-        self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def call_at(
-        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts],
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def run_forever(self) -> None: ...

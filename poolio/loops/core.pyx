@@ -24,7 +24,7 @@ from asyncio import base_events, events, futures, tasks
 from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport Py_TYPE, PyObject, PyObject_GenericSetAttr, PyTypeObject
 from libc.math cimport INFINITY, nextafter
@@ -46,6 +46,9 @@ cdef double POLL_SECONDS = 50e-6
 cdef object _base = base_events.BaseEventLoop
 cdef object _monotonic = time.monotonic
 cdef dict _time_names = time.__dict__
+# Programs may put classes of their own into these modules. To look a name up here costs half of asking the module.
+cdef dict _future_names = futures.__dict__, _task_names = tasks.__dict__, _event_names = events.__dict__
+cdef tuple _context_names = ()  # of the last call that had a context: asyncio's futures and tasks share one tuple
 cdef object _handle_run = events.Handle._run
 cdef object _write_to_self = asyncio.SelectorEventLoop._write_to_self
 cdef unsigned int _handle_version = 0
@@ -110,7 +113,7 @@ cdef class LoopCore(Schedule):
 
     def create_future(self):
         """Return a new asyncio.Future of this loop."""
-        return futures.Future(loop=self)
+        return (<object>PyDict_GetItemWithError(_future_names, "Future"))(loop=self)
 
     def create_task(self, coro, **options):
         """Return a task that runs the coroutine, made by the task factory if there is one.
@@ -311,7 +314,7 @@ cdef class LoopCore(Schedule):
 
 cdef inline double clock() except? -1.0:
     """time.monotonic(), or what a program has put in its place."""
-    if PyDict_GetItem(_time_names, "monotonic") != <PyObject *>_monotonic:
+    if PyDict_GetItemWithError(_time_names, "monotonic") != <PyObject *>_monotonic:
         return time.monotonic()
     return poolio_monotonic()
 
@@ -343,10 +346,11 @@ cdef bint look_for_replaced(LoopCore loop) except -1:
 cdef bint handles_are_patched() except -1:
     """True if a program has replaced asyncio.Handle._run(), to measure what runs. It is obeyed."""
     global _handle_version
-    if poolio_version(<PyTypeObject *>events.Handle) != _handle_version or _handle_version == 0:
-        if poolio_in_type(<PyTypeObject *>events.Handle, "_run") != <PyObject *>_handle_run:
+    cdef PyTypeObject *kind = <PyTypeObject *>PyDict_GetItemWithError(_event_names, "Handle")
+    if poolio_version(kind) != _handle_version or _handle_version == 0:
+        if poolio_in_type(kind, "_run") != <PyObject *>_handle_run:
             return True
-        _handle_version = poolio_version(<PyTypeObject *>events.Handle)
+        _handle_version = poolio_version(kind)
     return False
 
 
@@ -374,9 +378,13 @@ cdef poolio_entry rest_of_call_soon, rest_of_call_at, rest_of_call_later, rest_o
 
 cdef inline PyObject *context_of(PyObject **arguments, Py_ssize_t count, PyObject *names) noexcept:
     """The argument `context`, None if there is none. NULL if there are others with a name."""
+    global _context_names
     if names == NULL:
         return <PyObject *>None
-    if len(<tuple>names) == 1 and <str>(<tuple>names)[0] == "context":      # asyncio's own is not interned
+    if names == <PyObject *>_context_names:
+        return arguments[count]
+    if len(<tuple>names) == 1 and <str>(<tuple>names)[0] == "context":
+        _context_names = <tuple>names
         return arguments[count]
     return NULL
 
@@ -418,7 +426,7 @@ cdef object create_task(PyObject *self, PyObject **arguments, Py_ssize_t count, 
     cdef LoopCore loop = <LoopCore>self
     if names != NULL or count != 1 or loop._closed or loop._debug or loop._task_factory is not None:
         return rest_of_create_task(self, arguments, count, names)
-    return tasks.Task(<object>arguments[0], loop=loop)
+    return (<object>PyDict_GetItemWithError(_task_names, "Task"))(<object>arguments[0], loop=loop)
 
 
 rest_of_call_soon = poolio_put_before(<PyTypeObject *>LoopCore, "call_soon", call_soon)

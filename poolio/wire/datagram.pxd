@@ -18,6 +18,9 @@ cdef class DatagramTransport(Outbox):
 
     cdef int _read(self) except -1
     cdef int _read_batch(self, list items) except? -4096
+    cdef int _read_alone(self) except -1
+    cdef int _take(self, list items, char *room, int count) except -1
+    cdef int _end_pass(self, list items, int count) except -1
     cdef int _deliver(self, list items) except -1
     cdef int _deliver_batch(self, list items) except -1
     cdef int _deliver_one(self, data, address) except -1

@@ -32,9 +32,11 @@ from poolio.wire.endpoint import show_attributes
 
 cdef enum:
     ENOUGH = 128                # datagrams after which an endpoint ends its pass, so that others get their turn
+    ALONE = 4                   # passes that brought one datagram each, after which the next asks for only one
+    LOOK = 8                    # but every eighth pass asks for a batch: more may come by now
     FIRST_SLOT = 2048           # bytes of room for a datagram before any has come: more than an Ethernet frame
 
-BOUNDS = {"ENOUGH": ENOUGH}
+BOUNDS = {"ENOUGH": ENOUGH, "ALONE": ALONE, "LOOK": LOOK}
 
 
 class DatagramStatistics(NamedTuple):
@@ -111,20 +113,35 @@ cdef class DatagramTransport(Outbox):
 
     cdef int _read(self) except -1:
         """Read until there is no more, or enough for one pass; then deliver it."""
-        cdef list items = []
+        cdef list items
         cdef int count = 0
         if self.wants == UNKNOWN:
             self._decide()
+        if self.received.alone >= ALONE and self.received.alone % LOOK > 0:
+            return self._read_alone()
+        items = []
         while len(items) < ENOUGH:
             count = self._read_batch(items)
             if count < self.inbox.most:
                 break
-        errors = self.inbox.take_errors() if self.inbox.errors else ()
-        if items:
-            self._deliver(items)
-        for exc in errors:
-            self._tell("error_received", exc)
-        return 0 if count >= 0 or count == -EAGAIN else self.tell_error(-count)
+        return self._end_pass(items, count)
+
+    cdef int _read_alone(self) except -1:
+        """Read one datagram, as those before it came one by one, and deliver it. If there are more, epoll says so."""
+        cdef list items
+        cdef Py_ssize_t size
+        cdef char *room = room_in(self.slab, &size)
+        cdef int count
+        if room == NULL:
+            self.wait_for_memory()
+            return 0
+        count = self.inbox.receive_alone(self.fd, room, size, not self.is_udp, &self.received)
+        if count > 0 and self.inbox.is_plain and self.wants == BATCHES:
+            items = [self.inbox.take_alone(self.slab, room, &self.received)]
+        else:
+            items = []
+            self._take(items, room, count)
+        return self._end_pass(items, count)
 
     cdef int _read_batch(self, list items) except? -4096:
         """Read once. Returns how many messages came, or a negated errno; -EAGAIN also if there is no memory for any."""
@@ -135,13 +152,30 @@ cdef class DatagramTransport(Outbox):
             self.wait_for_memory()
             return -EAGAIN
         count = self.inbox.receive(self.fd, room, size, not self.is_udp, &self.received)
+        self._take(items, room, count)
+        return count
+
+    cdef inline int _take(self, list items, char *room, int count) except -1:
         if count <= 0:
             self.slab.leave()
         elif self.wants == BATCHES:
             self.inbox.take_buffers(items, self.slab, room, &self.received)
         else:
             self.inbox.take_bytes(items, self.slab, room, &self.received)
-        return count
+        return 0
+
+    cdef inline int _end_pass(self, list items, int count) except -1:
+        """Deliver what was read, and tell of errors; `count` is what the last call has returned."""
+        self.received.alone = self.received.alone + 1 if len(items) == 1 else 0
+        errors = self.inbox.take_errors() if self.inbox.errors else None
+        if items and self.wants == BATCHES:
+            self._deliver_batch(items)
+        elif items:
+            self._deliver(items)
+        if errors is not None:
+            for exc in errors:
+                self._tell("error_received", exc)
+        return 0 if count >= 0 or count == -EAGAIN else self.tell_error(-count)
 
     cdef int _deliver(self, list items) except -1:
         cdef Py_ssize_t i
@@ -178,7 +212,7 @@ cdef class DatagramTransport(Outbox):
             self._deliver(left)
 
     cdef int _deliver_batch(self, list items) except -1:
-        cdef double started = self.reactor.clock()
+        cdef double started = self.reactor.clock() if self.reactor.in_debug else 0
         protocol = self.protocol
         try:
             protocol.datagrams_received(items)
@@ -186,7 +220,7 @@ cdef class DatagramTransport(Outbox):
             raise
         except BaseException as exc:
             self._report("protocol.datagrams_received() failed", exc)
-        finally:
+        if started > 0:
             self.reactor.tell_if_slow(started, protocol, self)
         return 0
 

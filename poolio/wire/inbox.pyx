@@ -12,6 +12,9 @@ large as what has come lately, and behind it each message has a share of the ove
 its memory is given back to the system after each batch that needed it. A message that spills into the overflow is
 copied out, and the next slots are larger.
 
+Where datagrams come one by one, one is asked for, with recvmsg into all of the room, and nothing is packed:
+receive_alone(). Who wants batches gets it from take_alone(); what is not plain goes the way of a batch of one.
+
 Between the system call and the claim nothing runs that could use the same slab. A unix socket can send more than a slot
 and a share hold: such a datagram was cut, and is never shown.
 """
@@ -24,9 +27,9 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memcpy, memmove
 
 from poolio.c.datagrams cimport (
-    POOLIO_BATCH, POOLIO_OVERFLOW, poolio_batch_is_cut, poolio_batch_prepare, poolio_batch_receive,
-    poolio_batch_same_sender, poolio_batch_sender, poolio_batch_size, poolio_batch_train, poolio_overflow_forget,
-    poolio_overflow_map, poolio_overflow_unmap,
+    POOLIO_BATCH, POOLIO_OVERFLOW, poolio_batch_is_cut, poolio_batch_is_from, poolio_batch_prepare,
+    poolio_batch_receive, poolio_batch_receive_one, poolio_batch_same_sender, poolio_batch_sender, poolio_batch_size,
+    poolio_batch_train, poolio_overflow_forget, poolio_overflow_map, poolio_overflow_unmap,
 )
 from poolio.c.faults cimport poolio_fails, poolio_new_bytes
 from poolio.c.net cimport poolio_address
@@ -67,7 +70,8 @@ cdef class Inbox:
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
         cdef int count
         self.is_local = is_local
-        self.spilled.clear()
+        if self.spilled:                        # a call of clear() costs more than to look
+            self.spilled.clear()
         self.slot = min(received.expected, size & ~<Py_ssize_t>7)
         self.most = LOCAL_BATCH if is_local else POOLIO_BATCH
         self.share = POOLIO_OVERFLOW // self.most
@@ -81,6 +85,41 @@ cdef class Inbox:
             received.reads += 1
             self._pack(room, received)
         return count
+
+    cdef int receive_alone(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
+        cdef Message *message = &self.messages[0]
+        cdef unsigned int drops = received.drops
+        cdef int count
+        self.is_local = is_local
+        if self.spilled:                        # a call of clear() costs more than to look
+            self.spilled.clear()
+        self.slot = size & ~<Py_ssize_t>7
+        self.share = POOLIO_OVERFLOW // (LOCAL_BATCH if is_local else POOLIO_BATCH)
+        self.count = 0
+        count = poolio_batch_receive_one(
+            &self.batch, fd, is_local, room, <size_t>self.slot, self.overflow, <size_t>self.share)
+        if count > 0:
+            self.count = count
+            received.reads += 1
+            message.length = poolio_batch_size(&self.batch, 0)
+            message.train = 0 if is_local else poolio_batch_train(&self.batch, 0, &drops)
+            self.is_plain = message.train == 0 and 0 < message.length <= self.slot
+            if self.is_plain and drops == received.drops and message.length <= received.expected:
+                message.start = 0               # all that _pack() would do
+                self.extent = message.length
+                self.end = aligned(message.length)
+            else:
+                self._pack(room, received)
+        return count
+
+    cdef tuple take_alone(self, ReadSlab reader, char *room, Received *received):
+        cdef Py_ssize_t length = self.messages[0].length
+        cdef Slab *slab = reader.claim(length, length, 1)
+        cdef tuple item = (new_holder(reader.pool, slab, room, length), self._sender_alone())
+        received.bytes += length
+        received.datagrams += 1
+        reader.look_after_timer()
+        return item
 
     cdef int _pack(self, char *room, Received *received) except -1:
         """Move the messages together. A message that was longer than its slot is copied out (_spill)."""
@@ -164,7 +203,8 @@ cdef class Inbox:
             while made < there:                 # only if a Buffer could not be made
                 made += 1
                 leave_slab(pool, slab)
-            self.spilled.clear()
+            if self.spilled:                        # a call of clear() costs more than to look
+                self.spilled.clear()
         received.datagrams += len(items) - before
         reader.look_after_timer()
         return 0
@@ -238,10 +278,24 @@ cdef class Inbox:
             if reader.pool.zeroing_mode == ON_RELEASE:
                 wipe(room, self.end)
             leave_slab(reader.pool, slab)
-            self.spilled.clear()
+            if self.spilled:                        # a call of clear() costs more than to look
+                self.spilled.clear()
         received.datagrams += len(items) - before
         reader.look_after_timer()
         return 0
+
+    cdef object _sender_alone(self):
+        """_sender(0), without a search if it is who sent the message before."""
+        cdef poolio_address address
+        cdef const char *path
+        cdef Py_ssize_t length
+        if self.sender is not None and poolio_batch_is_from(&self.batch, 0, &self.sent_from):
+            return self.sender
+        if not poolio_batch_sender(&self.batch, 0, &address, &path, &length):
+            return self._sender(0)
+        self.sender = recent_address(&address)
+        self.sent_from = address
+        return self.sender
 
     cdef object _sender(self, int i):
         """The address of message i's sender, as the socket module writes it; None for a unix socket without a path."""

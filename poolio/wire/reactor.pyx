@@ -313,7 +313,8 @@ cdef class Reactor:
                 source.on_failure(exc)
             finally:
                 self.current = NULL
-                self.end_callback()
+                if self.dirty is not None:
+                    self.end_callback()
         return count
 
     # --- debug mode ---------------------------------------------------------------------------------------

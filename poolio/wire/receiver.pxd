@@ -1,5 +1,6 @@
 # Receiver: what the stream transport needs to know of poolio's protocols, on a floor below them. See receiver.pyx.
 
+from poolio.memory.attributed cimport Attributed
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
 
@@ -10,7 +11,7 @@ cdef enum First:                # what a protocol knows of the first whole frame
     UNASKED                     # the frame is not there, and nobody waits for it just now
 
 
-cdef class Receiver:
+cdef class Receiver(Attributed):
     cdef public object transport
 
     # The pool that its data is read into, and that memory for its writes comes from. TypeError if its `pool` is neither

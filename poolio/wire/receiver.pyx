@@ -9,13 +9,14 @@ import asyncio
 import logging
 from asyncio import IncompleteReadError
 
+from poolio.memory.attributed cimport Attributed
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool, default_pool
 
 logger = logging.getLogger("poolio")
 
 
-cdef class Receiver:
+cdef class Receiver(Attributed):
 
     cdef Pool connection_pool(self):
         pool = self.pool

@@ -12,6 +12,7 @@ also says in which turn each thing ran.
 
 import asyncio
 import contextvars
+import inspect
 import random
 import socket
 import sys
@@ -104,7 +105,8 @@ class Program:
                 task.cancel()
             self.turns_left = 5
             self.loop.call_soon(self.tick)
-            self.loop.run_forever()
+            with suppress(KeyboardInterrupt, SystemExit):       # a task that has left by one, and whoever waits for it
+                self.loop.run_forever()
         for future in [*self.futures, *self.tasks]:
             if future.done() and not future.cancelled():
                 future.exception()
@@ -256,7 +258,12 @@ class Program:
             await asyncio.wait([own.choice(self.futures)], timeout=self.delay(own))
         elif way == 4:
             both = [self.steps(self.new_number()) for _ in range(2)]
-            await asyncio.gather(*both, return_exceptions=own.random() < 0.7)
+            try:
+                await asyncio.gather(*both, return_exceptions=own.random() < 0.7)
+            except (KeyboardInterrupt, SystemExit):
+                if self.is_eager and inspect.getcoroutinestate(both[1]) == inspect.CORO_CREATED:
+                    both[1].close()             # the first one left at once, so gather() has made no task of it
+                raise
         elif way == 5 and self.futures:
             await asyncio.shield(own.choice(self.futures))
         elif way == 6:

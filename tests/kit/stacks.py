@@ -186,6 +186,7 @@ async def batches_of_datagrams(stack):
 async def sendfile(stack):
     with tempfile.TemporaryFile() as file:
         file.write(BLOCK)
+        file.flush()
         async with closing(await stack.create_server(Echo, "127.0.0.1", 0)) as address:
             transport, client = await stack.create_connection(Keeper, *address)
             send = getattr(stack.module, "sendfile", asyncio.get_running_loop().sendfile)

@@ -16,12 +16,6 @@ from kit.wires import SERVER_TLS, eventually, net
 each_engine = pytest.mark.parametrize("engine", ("openssl", "memorybio"))
 
 
-@pytest.fixture
-def force(monkeypatch):
-    """force(engine): connections that are made from now on have it."""
-    return lambda engine: monkeypatch.setenv("POOLIO_TLS_ENGINE", engine)
-
-
 @contextlib.asynccontextmanager
 async def secured(factory=PooledRecorder, context=SERVER_TLS, **options):
     """(the server's protocol, a peer whose handshake is done). The protocol's transport is aborted at the end."""

@@ -13,20 +13,6 @@ from poolio.wire.reactor import HAS_EPOLL
 pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="poolio.EventLoop needs epoll")
 
 
-@pytest.fixture
-def loop():
-    loop = poolio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(params=[poolio.new_event_loop, asyncio.SelectorEventLoop], ids=["poolio", "asyncio"])
-def either(request):
-    loop = request.param()
-    yield loop
-    loop.close()
-
-
 def callback(*arguments):
     """Something that a handle calls."""
 

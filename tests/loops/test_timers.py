@@ -14,13 +14,6 @@ from poolio.wire.reactor import HAS_EPOLL
 pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="poolio.EventLoop needs epoll")
 
 
-@pytest.fixture
-def loop():
-    loop = poolio.new_event_loop()
-    yield loop
-    loop.close()
-
-
 def run_for(loop, seconds):
     loop.call_later(seconds, loop.stop)
     loop.run_forever()

@@ -25,6 +25,8 @@ MODULES = (
     "test_futures2", "test_locks", "test_queues", "test_timeouts", "test_taskgroups", "test_subprocess", "test_context",
     "test_waitfor", "test_threads", "test_ssl",
 )
+# Tests that look into asyncio's own transports, and hang on any other: CPython 3.14's asks for `_read_ready_cb`.
+LEFT_OUT = {"test_ssl": "test_remote_shutdown_receives_trailing_data_on_slow_socket"}
 DEADLINE_SECONDS = 280
 
 
@@ -50,6 +52,9 @@ def run_module(loop, name):
     made = install_poolio() if loop == "poolio" else None
     name, _, word = name.partition(":")
     module = importlib.import_module(f"test.test_asyncio.{name}")
+    for case in vars(module).values():
+        if isinstance(case, type) and LEFT_OUT.get(name) in vars(case):
+            setattr(case, LEFT_OUT[name], unittest.skip("it needs asyncio's own transport")(lambda self: None))
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{word}*"] if word else None
     suite = loader.loadTestsFromModule(module)

@@ -290,7 +290,7 @@ def test_quick_run_says_which_parts_it_leaves_out(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(session.Session, "measure", lambda self, name, part: None)
     data = tmp_path / "data.json"
     assert cli.main(["--quick", "--html", str(tmp_path / "page.html"), "--json", str(data)]) == 0
-    assert {absent.part for absent in records.load(data).absent} == {"latency", "instructions"}
+    assert {absent.part for absent in records.load(data).absent} == {"programs", "latency", "instructions"}
     assert "latency: not measured: not in a quick run" in capsys.readouterr().out
     assert cli.left_out(cli.parse(["--quick", "--check", "latency"])) == []
 

@@ -1,7 +1,8 @@
 """Hypercorn on poolio.EventLoop, unchanged, against real peers: every byte is checked.
 
 Its command line knows no loops but its own three. A program that wants another one runs its serve() on it, as its
-documentation says, and so does the server here. The clients, httpx and websockets, run on poolio.EventLoop, too.
+documentation says, and so does the server here; one test sets a policy, from which the worker class "asyncio" gets its
+loop. The clients, httpx and websockets, run on poolio.EventLoop, too.
 """
 
 import asyncio
@@ -53,14 +54,30 @@ async def app(scope, receive, send):
 settings = {"bind": "127.0.0.1:0"}
 if len(sys.argv) > 1:
     settings |= {"certfile": sys.argv[1], "keyfile": sys.argv[1]}
-poolio.run(hypercorn.asyncio.serve(app, hypercorn.config.Config.from_mapping(settings)))
+config = hypercorn.config.Config.from_mapping(settings)
+"""
+SERVE = """
+poolio.run(hypercorn.asyncio.serve(app, config))
+"""
+RUN_WITH_POLICY = """
+import hypercorn.run
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    _loop_factory = poolio.EventLoop
+
+asyncio.set_event_loop_policy(Policy())
+config.worker_class = "asyncio"
+config.workers = 0
+config.application_path = "program:app"
+if __name__ == "__main__":
+    sys.exit(hypercorn.run.run(config))
 """
 
 
 @contextlib.asynccontextmanager
-async def hypercorn_port(folder, tls=False, stop=signal.SIGINT):
+async def hypercorn_port(folder, tls=False, stop=signal.SIGINT, end=SERVE):
     """Start the program; yields its port and the client's TLS context, None without TLS."""
-    (folder / "program.py").write_text(PROGRAM)
+    (folder / "program.py").write_text(PROGRAM + end)
     command = [sys.executable, "-W", "error", folder / "program.py"]
     trusting = None
     if tls:
@@ -147,5 +164,15 @@ def test_hypercorn_ends_by_signal_while_a_connection_is_open(hypercorn, httpx, t
                 assert (await ask(client, version, b"hello")).content == b"hello"
             with pytest.raises(httpx.TransportError):
                 await client.get("/")
+
+    run(main)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython 3.14 warns of policies")
+def test_hypercorn_worker_takes_the_loop_of_a_policy(hypercorn, httpx, tmp_path):
+    async def main():
+        async with (hypercorn_port(tmp_path, end=RUN_WITH_POLICY) as where,
+                    http_client(httpx, "HTTP/1.1", *where) as client):
+            assert (await ask(client, "HTTP/1.1", b"hello")).content == b"hello"
 
     run(main)

@@ -6,6 +6,7 @@ import http.client
 import signal
 import socket
 import sys
+import time
 
 import pytest
 from kit.libraries import LARGE, library, run, serving
@@ -34,12 +35,13 @@ WHO = ("poolio.EventLoop poolio.wire.stream.StreamTransport "
 
 
 @contextlib.asynccontextmanager
-async def uvicorn_port(folder, stop=signal.SIGINT, status=0):
+async def uvicorn_port(folder, stop=signal.SIGINT, status=0, loop="poolio:new_event_loop", workers=1):
     (folder / "echo_app.py").write_text(ECHO_APP)
+    warnings = ["error", "ignore::ResourceWarning"][:workers]    # the process above many leaves its socket to the end
     command = (
-        sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", folder, "echo_app:app", "--port", "0",
-        "--loop", "poolio:new_event_loop", "--http", "httptools", "--ws", "none", "--lifespan", "off",
-        "--no-access-log", "--no-use-colors",
+        sys.executable, *(f"-W{what}" for what in warnings), "-m", "uvicorn", "--app-dir", folder, "echo_app:app",
+        "--port", "0", "--loop", loop, "--http", "httptools", "--ws", "none", "--lifespan", "off",
+        "--no-access-log", "--no-use-colors", "--workers", str(workers),
     )
     async with serving(command, r"running on http://127\.0\.0\.1:(\d+)", stop, status) as match:
         yield int(match[1])
@@ -90,5 +92,39 @@ def test_uvicorn_ends_by_signal_while_a_connection_is_open(uvicorn, tmp_path, st
             await asyncio.to_thread(ask, connection, b"hello")
         with contextlib.closing(connection):
             assert connection.sock.recv(1) == b""
+
+    run(main)
+
+
+def test_uvicorn_takes_the_class_as_its_loop(uvicorn, tmp_path):
+    def talk(port):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            ask(connection, b"hello")
+
+    async def main():
+        async with uvicorn_port(tmp_path, loop="poolio:EventLoop") as port:
+            await asyncio.to_thread(talk, port)
+
+    run(main)
+
+
+def wait_until_a_worker_listens(port):
+    """The process above them says that it serves before one does."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=30).close()
+            return
+
+
+def test_uvicorn_has_workers_on_poolios_loop(uvicorn, tmp_path):
+    def talk(port):
+        wait_until_a_worker_listens(port)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            return [ask(connection, body) for body in (b"hello", LARGE)]
+
+    async def main():
+        async with uvicorn_port(tmp_path, workers=2) as port:
+            await asyncio.gather(*(asyncio.to_thread(talk, port) for _ in range(4)))
 
     run(main)

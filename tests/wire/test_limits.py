@@ -490,14 +490,14 @@ async def test_tls_handshake_that_never_comes_uses_up_the_time_of_the_first_fram
 @pytest.mark.parametrize("says", (b"", b"frame\n"))
 @on(*OURS)
 async def test_tls_handshake_alone_is_no_first_frame(factory, says):
-    async with served(factory, peers=0, first_frame_timeout=0.1, ssl=SERVER_TLS) as (server, made, _):
+    async with served(factory, peers=0, first_frame_timeout=0.4, ssl=SERVER_TLS) as (server, made, _):
         address = server.sockets[0].getsockname()
         _, writer = await poolio.open_connection(*address, ssl=CLIENT_TLS, server_hostname="localhost")
         writer.write(says)
         if says:
             await eventually(lambda: made[0].received)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(made[0].ended, 0.3)
+                await asyncio.wait_for(made[0].ended, 0.6)
         else:
             assert isinstance(await made[0].ended, poolio.PeerTimeout)
         writer.close()

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from kit.pairs import PooledRecorder, Recorder, collect_errors, on, turns
-from kit.tlspairs import each_engine, force, secured  # noqa: F401
+from kit.tlspairs import each_engine, secured
 from kit.wires import CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 INFORMATION = ("sslcontext", "ssl_object", "peercert", "cipher", "compression", "socket", "peername", "sockname")
@@ -197,7 +197,7 @@ async def test_handshake_that_takes_too_long_is_aborted(engine, force):
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    with pytest.raises(ConnectionAbortedError, match="SSL handshake is taking longer than 0.05 seconds"):
+    with pytest.raises(ConnectionAbortedError, match=r"SSL handshake is taking longer than 0\.05 seconds"):
         await net().create_connection(
             Recorder, *server.sockets[0].getsockname(), ssl=CLIENT_TLS, server_hostname="localhost",
             ssl_handshake_timeout=0.05)
@@ -208,7 +208,7 @@ async def test_handshake_that_takes_too_long_is_aborted(engine, force):
 @on("asyncio", *OURS)
 async def test_shutdown_that_the_peer_does_not_answer_times_out(engine, force):
     force(engine)
-    async with secured(ssl_shutdown_timeout=0.05) as (protocol, peer):
+    async with secured(ssl_shutdown_timeout=0.05) as (protocol, _):
         protocol.transport.close()
         assert isinstance(await protocol.ended, TimeoutError)
 

@@ -15,7 +15,7 @@ import pytest
 from kit.memory import places_of
 from kit.pairs import PooledRecorder, Recorder, collect_errors, on, turns
 from kit.tlsbyhand import TLSByHand
-from kit.tlspairs import each_engine, force, secured  # noqa: F401
+from kit.tlspairs import each_engine, secured
 from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, _authority, eventually, net
 
 import poolio

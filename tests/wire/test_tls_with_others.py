@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 from kit.pairs import PooledRecorder, on
-from kit.tlspairs import each_engine, force  # noqa: F401
+from kit.tlspairs import each_engine
 from kit.wires import BLOCK, SERVER_TLS, _authority, eventually, net
 
 import poolio

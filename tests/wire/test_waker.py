@@ -126,6 +126,7 @@ def test_results_of_executors_wake_the_loop(loop):
     loop.run_until_complete(asyncio.wait_for(main(), 60))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")       # other tests have left threads
 def test_child_of_a_fork_is_not_woken_for_its_parent(loop):
     """Nor the parent for its child: each has a waker of its own."""
     def child():

@@ -212,6 +212,7 @@ def test_echo_on_several_workers_echoes_until_it_is_interrupted(tmp_path):
     with server:
         try:
             assert server.stdout.readline() == f"echo on {path}, loop poolio, workers 2; Ctrl-C stops\n"
+            assert server.stdout.readline() == f"try it: nc -U {path}\n"
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(SECONDS)
                 client.connect(path)

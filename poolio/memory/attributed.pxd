@@ -1,0 +1,4 @@
+# Attributed: a base class without fields. See attributed.pyx.
+
+cdef class Attributed:
+    pass
