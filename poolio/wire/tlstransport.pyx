@@ -283,6 +283,11 @@ cdef class TLSTransport(Unsealing):
         return None if self.phase == OVER and self.protocol is None else self
 
     @property
+    def _ssl_protocol(self):
+        """Itself, which is the carrier's protocol: CPython's tests pause and resume that."""
+        return self
+
+    @property
     def _adapter(self):
         return self.carrier.reactor.adapter
 
