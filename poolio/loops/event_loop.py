@@ -1,4 +1,4 @@
-"""Owns poolio.EventLoop: the standard library's selector loop with poolio's selector and transports; and `run()`.
+"""Owns poolio.EventLoop: asyncio's selector loop with poolio's queue, selector and transports; and `run()`.
 
 Refuses to know how transports are made (adapter) and how events are waited for (wire.selector). Called by user code, by
 asyncio.Runner and by the workers.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class EventLoop(LoopCore, AdaptedLoop):
-    """The standard SelectorEventLoop with poolio's selector and socket transports. Linux only.
+    """The standard SelectorEventLoop with poolio's queue, timers, selector and socket transports. Linux only.
 
     Use it as `asyncio.Runner(loop_factory=poolio.EventLoop)`, or with `poolio.run()`. Every library on asyncio gets
     poolio's transports, unchanged.

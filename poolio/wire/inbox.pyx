@@ -70,8 +70,7 @@ cdef class Inbox:
     cdef int receive(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
         cdef int count
         self.is_local = is_local
-        if self.spilled:                        # a call of clear() costs more than to look
-            self.spilled.clear()
+        forget_spilled(self)
         self.slot = min(received.expected, size & ~<Py_ssize_t>7)
         self.most = LOCAL_BATCH if is_local else POOLIO_BATCH
         self.share = POOLIO_OVERFLOW // self.most
@@ -91,8 +90,7 @@ cdef class Inbox:
         cdef unsigned int drops = received.drops
         cdef int count
         self.is_local = is_local
-        if self.spilled:                        # a call of clear() costs more than to look
-            self.spilled.clear()
+        forget_spilled(self)
         self.slot = size & ~<Py_ssize_t>7
         self.share = POOLIO_OVERFLOW // (LOCAL_BATCH if is_local else POOLIO_BATCH)
         self.count = 0
@@ -203,8 +201,7 @@ cdef class Inbox:
             while made < there:                 # only if a Buffer could not be made
                 made += 1
                 leave_slab(pool, slab)
-            if self.spilled:                        # a call of clear() costs more than to look
-                self.spilled.clear()
+            forget_spilled(self)
         received.datagrams += len(items) - before
         reader.look_after_timer()
         return 0
@@ -278,8 +275,7 @@ cdef class Inbox:
             if reader.pool.zeroing_mode == ON_RELEASE:
                 wipe(room, self.end)
             leave_slab(reader.pool, slab)
-            if self.spilled:                        # a call of clear() costs more than to look
-                self.spilled.clear()
+            forget_spilled(self)
         received.datagrams += len(items) - before
         reader.look_after_timer()
         return 0
@@ -330,3 +326,9 @@ cdef Inbox inbox_of(object reactor):
     inbox = Inbox()
     _inboxes[id(reactor)] = inbox
     return inbox
+
+
+cdef inline int forget_spilled(Inbox inbox) except -1:
+    if inbox.spilled:                   # a call of clear() costs more than to look
+        inbox.spilled.clear()
+    return 0

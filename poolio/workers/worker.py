@@ -77,6 +77,8 @@ class Worker:
         await asyncio.wait((life, stop), return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
             await self._end(life)
+        # It ends by itself now. The loop takes the handler away at its end, and the parent may still send a SIGTERM.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
         stop.cancel()
         if life.done() and not life.cancelled():
             life.result()

@@ -44,6 +44,7 @@ def install_poolio():
             super().__init__()
 
     asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = SelectorEventLoop
+    asyncio.EventLoop = SelectorEventLoop       # its other name, since 3.13
     asyncio.unix_events._UnixDefaultEventLoopPolicy._loop_factory = SelectorEventLoop
     return made
 

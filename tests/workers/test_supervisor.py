@@ -117,6 +117,19 @@ def test_worker_that_ends_while_its_successor_starts_does_not_stop_the_replacing
     assert len(re.findall("starts$", server.log, re.M)) == 6
 
 
+def test_sigterm_that_comes_when_the_loop_of_a_worker_is_closed_is_no_death():
+    program = """
+class ClosesLate(poolio.EventLoop):
+    def close(self):
+        super().close()
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+    with Serving(program + serve(1).replace("on_ready=", "loop_factory=ClosesLate, on_ready=")) as server:
+        server.port()
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert "killed by" not in server.log
+
+
 def test_worker_that_somebody_else_stops_is_replaced_while_it_drains():
     with Serving(serve(1)) as server:
         port = server.port()
