@@ -126,7 +126,7 @@ cdef class FramedCore(ProtocolCore):
         return 0
 
     cdef int _deliver_all(self, Codec rules) except -1:
-        """Deliver lists of frames, until there are no more, or a callback has closed or handed over or changed codecs."""
+        """Deliver lists of frames, until there are no more, or a callback has closed, handed over or changed codecs."""
         cdef list frames
         cdef Py_ssize_t count
         while True:
