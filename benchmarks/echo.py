@@ -1,6 +1,7 @@
 """What does an echo server on pooled slices cost, beside what people use today?
 
-Rows: benchmarks/servers.py, but for the zeroing modes, which the part zeroing has. Method: benchmarks/harness.py. The
+Rows: benchmarks/servers.py, but for the zeroing modes, which the part zeroing has. The rows "counting" have a handler
+that does something (counting.py), all others one that does nothing but the echo. Method: benchmarks/harness.py. The
 client keeps one message outstanding on each connection and compares every byte that comes back; it never sleeps, so a
 server is always asked for more. The figure is the server's CPU time a message; messages/s and the client's latency
 depend on both sides.
@@ -20,7 +21,7 @@ from benchmarks.harness import (
     split_kind,
 )
 from benchmarks.records import Figure
-from benchmarks.servers import LIMIT, ROWS, is_about_zeroing
+from benchmarks.servers import COUNTING, LIMIT, ROWS, is_about_zeroing
 from benchmarks.session import Selection, Task
 
 SIZES = (64, 1024, 16384, 65536, 1 << 20)
@@ -30,7 +31,7 @@ QUICK = Selection(("64x64", "65536x64"), (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "rloop Protocol", "aiofastnet, uvloop",
     "poolio transports, asyncio", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
 ))
-SERVERS = tuple(row for row in ROWS if not is_about_zeroing(row))
+SERVERS = tuple(row for row in ROWS if not is_about_zeroing(row)) + tuple(COUNTING)
 ROUNDS = 3
 SECONDS = 0.7
 FIGURES = (
@@ -41,7 +42,7 @@ FIGURES = (
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
     split_kind(kind)
-    return {name: ROWS[name].needs for name in SERVERS}
+    return {name: (ROWS | COUNTING)[name].needs for name in SERVERS}
 
 
 def figures(kind: str) -> tuple[Figure, ...]:

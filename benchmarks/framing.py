@@ -1,9 +1,9 @@
 """What does a small message cost to receive, cut from a stream of them, beside what people use today?
 
-Rows: benchmarks/receivers.py. Driven by benchmarks/blasting.py, one connection unless said otherwise. The figure is
-the server's CPU time a message: N bytes behind a length of 4 (prefixedN), or lines of N bytes (linesN). At the end the
-number of messages, the sum of their first bytes and the last of them are compared. The heap is warm in every row but
-C's, which has none.
+Rows: benchmarks/receivers.py; those "counting" do something with each message (counting.py). Driven by
+benchmarks/blasting.py, one connection unless said otherwise. The figure is the server's CPU time a message: N bytes
+behind a length of 4 (prefixedN), or lines of N bytes (linesN). At the end the number of messages, the sum of their
+first bytes and the last of them are compared. The heap is warm in every row but C's, which has none.
 What it does not show: rloop (its servers do not see the end of a connection: receivers.py), messages of mixed sizes,
 replies, slow peers, or a network other than loopback.
 """
@@ -23,8 +23,8 @@ QUICK = Selection(("prefixed128", "lines40"), (
     "poolio FramedProtocol lines, EventLoop", "poolio lines(), EventLoop"))
 ROUNDS = 5
 SECONDS = 0.7
-BASES = {"prefixed": (LIMIT, "by hand, asyncio", "readexactly twice, asyncio"),
-         "lines": (LIMIT, "split by hand, asyncio", "readline, asyncio")}
+BASES = {"prefixed": (LIMIT, "by hand, asyncio", "readexactly twice, asyncio", "by hand, asyncio, counting"),
+         "lines": (LIMIT, "split by hand, asyncio", "readline, asyncio", "split by hand, asyncio, counting")}
 
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:

@@ -17,13 +17,13 @@ from benchmarks import programs
 from benchmarks.harness import BenchmarkFailed, Unavailable, build, drive, serving, size_and_count, split_kind
 from benchmarks.program_servers import SERVERS
 from benchmarks.records import Figure
-from benchmarks.servers import LIMIT, ROWS
+from benchmarks.servers import COUNTING, LIMIT, ROWS
 from benchmarks.session import Task
 
 COUNTED = (
     LIMIT, "asyncio Protocol, warm heap", "uvloop Protocol", "rloop Protocol", "aiofastnet, uvloop",
     "poolio transports, asyncio", "poolio transports, uvloop", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
-    "asyncio Streams", "uvloop Streams", "poolio streams, asyncio", "poolio streams, EventLoop",
+    "asyncio Streams", "uvloop Streams", "poolio streams, asyncio", "poolio streams, EventLoop", *COUNTING,
 )
 NAMES = ("", *SERVERS)
 KINDS = ("64x64", "64x1", "uvicorn13x8", "aiohttp13x8")
@@ -65,7 +65,7 @@ def counted(task: Task, messages: int) -> int:
 
 def rows(kind: str) -> dict[str, tuple[str, ...]]:
     name, _, _ = split_kind(kind, NAMES)
-    return programs.rows(kind) if name else {row: ROWS[row].needs for row in COUNTED}
+    return programs.rows(kind) if name else {row: (ROWS | COUNTING)[row].needs for row in COUNTED}
 
 
 def figures(kind: str) -> tuple[Figure, ...]:

@@ -6,6 +6,8 @@ compares the first one of each read with the one that belongs there. At the end 
 compares. So each message and each read is looked into, at the price of one item (about 22 ns in Python, of `bytes` and
 of a Buffer alike). What is compared is how a message comes to that loop.
 
+Rows "counting" have the handler that people write: counting.py says what it does.
+
 "by hand" is the best that was found for asyncio.Protocol, whatever the sizes of messages: one struct call and one
 slice a message, its end found by struct's own check, the tail joined by hand; for lines split(), which is C. (A parser
 that bets on the length before, with one struct for header and body, takes 100 ns for 135: right for one size of
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import poolio
+from benchmarks.counting import LOGGED_EVERY, Counted, log
 from benchmarks.servers import WARMING_BLOCK_BYTES, FastNet, pin_to_first_core
 
 READ_BYTES = 262144
@@ -103,6 +106,55 @@ class Frames(poolio.FramedProtocol):
         self.write(answer(self.count, self.total, self.last))
 
 
+class CountingPrefixedByHand(Counting):
+    """Attributes are counted in for each message, as in the others below: as people write it, and no faster."""
+
+    def data_received(self, data: bytes) -> None:
+        if self.tail:
+            data = self.tail + data
+        at, end, unpack = 0, len(data), UNPACK
+        try:
+            while True:
+                size, = unpack(data, at)
+                start = at + 4
+                stop = start + size
+                if stop > end:
+                    break
+                self.last = body = data[start:stop]
+                at = stop
+                self.count += 1
+                self.total += body[0]
+                if self.count % LOGGED_EVERY == 0:
+                    log(self.count, self.total)
+        except struct.error:
+            pass
+        self.tail = data[at:]
+
+
+class CountingLinesByHand(Counting):
+    def data_received(self, data: bytes) -> None:
+        if self.tail:
+            data = self.tail + data
+        lines = data.split(b"\n")
+        self.tail = lines.pop()
+        for line in lines:
+            self.count += 1
+            self.total += line[0]
+            self.last = line
+            if self.count % LOGGED_EVERY == 0:
+                log(self.count, self.total)
+
+
+class CountingFrames(Frames):
+    def frames_received(self, frames: list[Any]) -> None:
+        for frame in frames:
+            self.count += 1
+            self.total += frame[0]
+            self.last = frame
+            if self.count % LOGGED_EVERY == 0:
+                log(self.count, self.total)
+
+
 Handler = Callable[[Any, Any], Awaitable[None]]
 
 
@@ -162,6 +214,17 @@ async def iterate(frames: Any) -> tuple[int, int, Any]:
     return count, total, frame
 
 
+async def iterate_counting(frames: Any) -> tuple[int, int, Any]:
+    session = Counted()
+    async for frame in frames:
+        session.count += 1
+        session.total += frame[0]
+        session.last = frame
+        if session.count % LOGGED_EVERY == 0:
+            log(session.count, session.total)
+    return session.count, session.total, session.last
+
+
 @dataclass(frozen=True)
 class Row:
     kinds: tuple[str, ...]
@@ -183,8 +246,8 @@ def protocol(factory: Callable[[], Any], net: Any = None) -> Callable[[str], Any
     return serve
 
 
-def framed(codec: poolio.Codec) -> Callable[[str], Any]:
-    return protocol(lambda: Frames(codec), poolio)
+def framed(codec: poolio.Codec, kind: type[Frames] = Frames) -> Callable[[str], Any]:
+    return protocol(lambda: kind(codec), poolio)
 
 
 def streams(net: Any, receive: Callable[[Any], Awaitable[tuple[int, int, Any]]]) -> Callable[[str], Any]:
@@ -231,6 +294,22 @@ ROWS = {
     "poolio FramedProtocol lines, EventLoop": Row(LINE_KINDS, framed(LINES), "poolio"),
     "poolio lines(), asyncio": Row(LINE_KINDS, streams(poolio, lambda reader: iterate(reader.lines()))),
     "poolio lines(), EventLoop": Row(LINE_KINDS, streams(poolio, lambda reader: iterate(reader.lines())), "poolio"),
+    "by hand, asyncio, counting": Row(PREFIXES, protocol(CountingPrefixedByHand)),
+    "by hand, uvloop, counting": Row(PREFIXES, protocol(CountingPrefixedByHand), "uvloop"),
+    "by hand, aiofastnet on uvloop, counting": Row(
+        PREFIXES, protocol(CountingPrefixedByHand, FastNet()), "uvloop", "aiofastnet"),
+    "by hand, EventLoop, counting": Row(PREFIXES, protocol(CountingPrefixedByHand), "poolio"),
+    "poolio FramedProtocol, asyncio, counting": Row(PREFIXES, framed(PREFIXED, CountingFrames)),
+    "poolio FramedProtocol, EventLoop, counting": Row(PREFIXES, framed(PREFIXED, CountingFrames), "poolio"),
+    "poolio frames(), EventLoop, counting": Row(
+        PREFIXES, streams(poolio, lambda reader: iterate_counting(reader.frames(PREFIXED))), "poolio"),
+    "split by hand, asyncio, counting": Row(LINE_KINDS, protocol(CountingLinesByHand)),
+    "split by hand, uvloop, counting": Row(LINE_KINDS, protocol(CountingLinesByHand), "uvloop"),
+    "split by hand, EventLoop, counting": Row(LINE_KINDS, protocol(CountingLinesByHand), "poolio"),
+    "poolio FramedProtocol lines, asyncio, counting": Row(LINE_KINDS, framed(LINES, CountingFrames)),
+    "poolio FramedProtocol lines, EventLoop, counting": Row(LINE_KINDS, framed(LINES, CountingFrames), "poolio"),
+    "poolio lines(), EventLoop, counting": Row(
+        LINE_KINDS, streams(poolio, lambda reader: iterate_counting(reader.lines())), "poolio"),
 }
 
 

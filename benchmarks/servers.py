@@ -1,8 +1,8 @@
 """Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM], ends with stdin.
 
-All echo what they receive and nothing else: no backpressure, no framing; ANSWERS copy it into fresh memory first. The
-client has one message outstanding on each connection, so no queue grows beyond it. The server pins itself to the first
-allowed core and prints its port.
+All echo what they receive and nothing else: no backpressure, no framing; COUNTING do something with it, ANSWERS copy it
+into fresh memory first. The client has one message outstanding on each connection, so no queue grows beyond it. The
+server pins itself to the first allowed core and prints its port.
 
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import poolio
+from benchmarks.counting import CountingEcho, CountingPooledEcho
 
 OWN_BUFFER_BYTES = 64 << 10
 FRESH_BUFFER_BYTES = 256 << 10  # what asyncio itself asks for at each read, and poolio's slab
@@ -201,6 +202,18 @@ ROWS = {
     "poolio streams, uvloop": streams_on_loop("uvloop", poolio),
     "poolio streams, EventLoop": streams_on_loop("poolio", poolio),
 }
+# Their handlers count, sum, keep the last message and log (counting.py): the price of a handler that does something.
+COUNTING = {
+    "asyncio Protocol, counting": on_loop("asyncio", lambda: CountingEcho),
+    "uvloop Protocol, counting": on_loop("uvloop", lambda: CountingEcho),
+    "rloop Protocol, counting": on_loop("rloop", lambda: CountingEcho),
+    "aiofastnet, asyncio, counting": on_loop("asyncio", lambda: CountingEcho, net=FastNet()),
+    "aiofastnet, uvloop, counting": on_loop("uvloop", lambda: CountingEcho, net=FastNet()),
+    "poolio transports, asyncio, counting": on_loop("asyncio", lambda: CountingPooledEcho, net=poolio),
+    "poolio transports, uvloop, counting": on_loop("uvloop", lambda: CountingPooledEcho, net=poolio),
+    "poolio.EventLoop, counting": on_loop("poolio", lambda: CountingPooledEcho),
+    "poolio.EventLoop, asyncio.Protocol, counting": on_loop("poolio", lambda: CountingEcho),
+}
 # These write each answer into fresh memory, and are no part of ROWS, whose servers send back what they have received.
 ANSWERS = {
     "alloc_unsafe, EventLoop": on_loop("poolio", lambda: answering(poolio.alloc_unsafe, poolio.Protocol)),
@@ -247,13 +260,13 @@ def context_of(pem: str) -> ssl.SSLContext:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("row", choices=ROWS | ANSWERS)
+    parser.add_argument("row", choices=ROWS | COUNTING | ANSWERS)
     parser.add_argument("pem", nargs="?")
     args = parser.parse_args()
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    (ROWS | ANSWERS)[args.row].serve(context_of(args.pem) if args.pem else None)
+    (ROWS | COUNTING | ANSWERS)[args.row].serve(context_of(args.pem) if args.pem else None)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ cdef Codec codec_for(object given, str taker)
 cdef bint is_stateless(object codec)
 # Append all whole frames of the chain to the list. If that raises, the frames before are in the list
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1
+# The same, until the list has so many
+cdef int decode_some(Codec codec, Chain chain, list frames, Py_ssize_t most) except -1
 # Return 0 or 1: which of the two the argument of this name is; ValueError if it is neither
 cdef Py_ssize_t count_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1
 cdef Py_ssize_t size_in(name, value, Py_ssize_t least, Py_ssize_t most) except? -1

@@ -230,12 +230,19 @@ cdef bint _is_same(now, before) except -1:
 
 cdef int decode_all(Codec codec, Chain chain, list frames) except -1:
     """Append all whole frames of the chain to the list. If that raises, the frames before are in the list."""
+    return decode_some(codec, chain, frames, PY_SSIZE_T_MAX)
+
+
+cdef int decode_some(Codec codec, Chain chain, list frames, Py_ssize_t most) except -1:
+    """As decode_all(), but stop when the list has so many frames."""
     ensure_not_shared(codec)
     while chain.size > 0 and chain.size >= chain.wanted:
         frame = decode_next(codec, chain)
         if frame is None:
             break
         frames.append(frame)
+        if len(frames) == most:
+            return 0
     return chain.unpin()
 
 

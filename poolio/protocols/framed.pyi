@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from poolio.errors import FrameError
 from poolio.framing.codec import Codec
 from poolio.memory.chain import Chain
 from poolio.protocols.protocol import Protocol, ProtocolCore
+
+BOUNDS: Final[dict[str, int]]
 
 class FramedCore(ProtocolCore):
     def __init__(self, codec: Codec | Callable[[], Codec] | None = None) -> None: ...

@@ -1,10 +1,13 @@
-"""Owns poolio.FramedProtocol: the base class of protocols that get whole frames, all of a read or one at a time.
+"""Owns poolio.FramedProtocol: the base class of protocols that get whole frames, those of a read or one at a time.
 
 Refuses to know what a frame is (framing) and which transport it runs on (protocol). Called by transports. The bytes of
 an unfinished frame stay in the connection's Chain.
 
-    receive(buf) ──> Chain.put() ──> decode_all() ──> frames_received(frames)       the default
+    receive(buf) ──> Chain.put() ──> decode_some() ─> frames_received(frames) ...   the default
                                  ──> decode_next() ─> frame_received(frame) ...     if a subclass has this method
+
+A read of small frames has thousands. A list of them all would hold as many Buffers, none of which could be used again
+for the next; so a list has IN_A_LIST at most, and what a callback does (close, another codec) holds behind its list.
 
 What was read goes straight into the Chain. Only if a subclass overrides data_received() is that called first.
 
@@ -17,7 +20,7 @@ from asyncio import IncompleteReadError
 from cpython.object cimport PyObject
 
 from poolio.c.python cimport PyContext_Exit
-from poolio.framing.codec cimport Codec, codec_for, decode_all, decode_next, ensure_not_shared
+from poolio.framing.codec cimport Codec, codec_for, decode_next, decode_some, ensure_not_shared
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.chain cimport Chain
 from poolio.memory.pool cimport Pool
@@ -30,6 +33,12 @@ from poolio.wire.stream cimport StreamTransport
 from poolio.errors import FrameError
 from poolio.protocols.protocol import Protocol
 from poolio.wire.receiver import hand_over, log_fault_of_peer
+
+
+cdef enum:
+    IN_A_LIST = 256             # frames: as many Buffers as are kept to be used again, and they stay in the cache
+
+BOUNDS = {"IN_A_LIST": IN_A_LIST}
 
 
 cdef class FramedCore(ProtocolCore):
@@ -117,17 +126,25 @@ cdef class FramedCore(ProtocolCore):
         return 0
 
     cdef int _deliver_all(self, Codec rules) except -1:
-        cdef list frames = []
-        error = None
-        try:
-            decode_all(rules, self.chain, frames)
-        except FrameError as exc:
-            error = exc
-        finally:
-            if frames:
-                self.has_frame = True
-                self.frames_received(frames)
-        return 0 if error is None else self._refuse(error)
+        """Deliver lists of frames, until there are no more, or a callback has closed, handed over or changed codecs."""
+        cdef list frames
+        cdef Py_ssize_t count
+        while True:
+            frames = []                 # the frames before are given back, unless somebody has kept them
+            error = None
+            try:
+                decode_some(rules, self.chain, frames, IN_A_LIST)
+            except FrameError as exc:
+                error = exc
+            finally:
+                count = len(frames)
+                if count > 0:
+                    self.has_frame = True
+                    self.frames_received(frames)
+            if error is not None:
+                return self._refuse(error)
+            if count < IN_A_LIST or self.rules is not rules or self.is_over or self._is_closing():
+                return 0
 
     cdef int _deliver_single(self) except -1:
         cdef Chain chain = self.chain
@@ -164,7 +181,10 @@ cdef class FramedCore(ProtocolCore):
     # --- what a subclass overrides ----------------------------------------------------------------------
 
     def frames_received(self, frames):
-        """Called with a list of all frames that a read has completed, at least one, in order. The frames are yours."""
+        """Called with a list of frames that a read has completed, in order, 1 to 256. The frames are yours.
+
+        If a read has completed more, the next list follows when this returns, unless it has closed the transport.
+        """
 
     def frame_received(self, frame):
         """Override this instead of frames_received() to get one frame at a time.
@@ -255,7 +275,7 @@ cdef class FramedCore(ProtocolCore):
 
 
 class FramedProtocol(FramedCore, Protocol):
-    """A stream protocol whose `frames_received(frames)` gets the frames of a whole read at once.
+    """A stream protocol whose `frames_received(frames)` gets the frames of a read at once, up to 256 in a list.
 
     codec  a poolio.Codec (LengthPrefixed, Delimited, ...), or its class, or a function without arguments that makes
            one, which is called for each connection; None means the class attribute `codec`. An object may serve all

@@ -395,7 +395,7 @@ BENCH = f"import sys; sys.path.append({str(ROOT)!r}); from benchmarks import cli
 
 
 def really_measured(part, tmp_path):
-    """One short round of one row, and of C."""
+    """One short round of the rows of one name, and of C."""
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, "-c", BENCH, part, "--kinds", "64x2", "--rows", "EventLoop, asyncio.Protocol",
@@ -409,7 +409,8 @@ def really_measured(part, tmp_path):
 @NEEDS_C
 def test_echo_is_measured_and_written(tmp_path):
     found = really_measured("echo", tmp_path)
-    assert {record.row for record in found.records} == {LIMIT, "poolio.EventLoop, asyncio.Protocol"}
+    row = "poolio.EventLoop, asyncio.Protocol"
+    assert {record.row for record in found.records} == {LIMIT, row, f"{row}, counting"}
     assert all(value > 0 for record in found.records for value in record.values)
     assert found.conditions["seed"] == "1" and "echo, clock" in found.conditions
 
