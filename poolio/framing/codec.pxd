@@ -19,6 +19,7 @@ cdef class Codec:
     cdef readonly Py_ssize_t max_frame
     cdef readonly Py_ssize_t discarded  # frames too large, since creation
     cdef bint discards
+    cdef bint is_own                    # exactly a class of poolio's: decode() is not overridden
     cdef Encoder encoder
     # whose it is, see codec_for()
     cdef Py_ssize_t connections         # how many have been given this object
@@ -36,6 +37,10 @@ cdef class Codec:
     cdef object build(self, tuple pieces, Pool pool)
     # Write the header of a body of `size` bytes, so that it ends at `end`; return its length, header_room at most
     cdef Py_ssize_t put_header(self, char *end, Py_ssize_t size) except -1
+
+    # Append the frames that lie whole in the chain's first Buffer, until the list has `most` or one is not quickly cut:
+    # that and the rest is decode()'s. Codecs that do not override it cut none
+    cdef int decode_front(self, Chain chain, list frames, Py_ssize_t most) except -1
 
     cdef int ensure_stateless(self) except -1
     cdef int _find_encoder(self) except -1

@@ -71,6 +71,7 @@ cdef class Codec:
     def __cinit__(self, *arguments, **options):
         check_call(type(self), arguments, options)
         self.max_frame = MAX_FRAME          # for a subclass whose __init__() does not call this one
+        self.is_own = type(self) in own_encoders
 
     def __init__(self, *, max_frame=MAX_FRAME, too_large="raise"):
         self.max_frame = size_in("max_frame", max_frame, 1, PY_SSIZE_T_MAX // 4)
@@ -79,6 +80,9 @@ cdef class Codec:
     cpdef object decode(self, Chain chain):
         """Take out and return the next frame; None if it is not complete."""
         raise NotImplementedError(f"{type(self).__name__} has no decode()")
+
+    cdef int decode_front(self, Chain chain, list frames, Py_ssize_t most) except -1:
+        return 0
 
     cpdef object decode_last(self, Chain chain):
         """Called at the end of the stream, after the last whole frame; returns a last frame, or None.
@@ -237,11 +241,14 @@ cdef int decode_some(Codec codec, Chain chain, list frames, Py_ssize_t most) exc
     """As decode_all(), but stop when the list has so many frames."""
     ensure_not_shared(codec)
     while chain.size > 0 and chain.size >= chain.wanted:
-        frame = decode_next(codec, chain)
-        if frame is None:
-            break
-        frames.append(frame)
-        if len(frames) == most:
+        if codec.is_own:
+            codec.decode_front(chain, frames, most)
+        if len(frames) < most and chain.size > 0:
+            frame = decode_next(codec, chain)
+            if frame is None:
+                break
+            frames.append(frame)
+        if len(frames) >= most:
             return 0
     return chain.unpin()
 

@@ -6,12 +6,13 @@ searched, so nothing is searched twice.
 
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memchr, memcpy
 
 from poolio.framing.codec cimport Codec, ensure_chain, one_of
 from poolio.framing.encoding cimport joined, pool_or_default, sum_of
-from poolio.memory.buffer cimport Buffer
-from poolio.memory.chain cimport UNTIL_THE_END, Chain
+from poolio.memory.buffer cimport Buffer, slice_of
+from poolio.memory.chain cimport UNTIL_THE_END, Chain, Link
 from poolio.memory.pool cimport Pool
 
 from poolio.errors import FrameTooLarge
@@ -74,6 +75,28 @@ cdef class Delimited(Codec):
                 return chain.cut(found + length)
             else:
                 return chain.cut_out(0, found, length)
+
+    cdef int decode_front(self, Chain chain, list frames, Py_ssize_t most) except -1:
+        cdef Link *link = chain.first
+        cdef Buffer whole = <Buffer>link.buf
+        cdef Py_ssize_t start = link.data - whole.data
+        cdef Py_ssize_t left = link.length
+        cdef Py_ssize_t size
+        cdef const char *at
+        if self.byte < 0 or self.keeps or chain.searched > 0 or chain.to_discard == UNTIL_THE_END:
+            return 0
+        try:
+            while left > 0 and PyList_GET_SIZE(frames) < most:
+                at = <const char *>memchr(whole.data + start, self.byte, <size_t>left)
+                size = -1 if at == NULL else at - (whole.data + start)
+                if not 0 < size <= self.max_frame:
+                    break
+                frames.append(slice_of(whole, start, size))
+                start += size + 1
+                left -= size + 1
+        finally:
+            chain.drop(link.length - left)
+        return 0
 
     cdef inline Py_ssize_t _find_near(self, Chain chain) noexcept:
         """As find(), for most lines: one byte ends them, in the Buffer where they begin. -1 if find() must look."""

@@ -4,14 +4,15 @@ Refuses to know connections (codec) and how bytes are laid into memory (encoding
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from poolio.c.python cimport PY_SSIZE_T_MAX
 from poolio.framing.codec cimport Codec, ensure_chain, one_of, size_in
 from poolio.framing.encoding cimport LARGEST_HEADER, frame_of, header_and_body, joined, pool_or_default, sum_of
-from poolio.memory.buffer cimport Buffer
-from poolio.memory.chain cimport Chain
+from poolio.memory.buffer cimport Buffer, slice_of
+from poolio.memory.chain cimport Chain, Link
 from poolio.memory.pool cimport Pool
 
 from poolio.errors import FrameError, FrameTooLarge
@@ -95,6 +96,26 @@ cdef class LengthPrefixed(Codec):
             return chain.cut_out(self.header_size, <Py_ssize_t>size, 0)
         chain.wanted = self.header_size
         return None
+
+    cdef int decode_front(self, Chain chain, list frames, Py_ssize_t most) except -1:
+        cdef Link *link = chain.first
+        cdef Buffer whole = <Buffer>link.buf
+        cdef Py_ssize_t start = link.data - whole.data
+        cdef Py_ssize_t left = link.length
+        cdef uint64_t size
+        if self.counted != 0 or self.keeps:
+            return 0
+        try:
+            while left > self.header_size and PyList_GET_SIZE(frames) < most:
+                size = _number(whole.data + start + self.offset, self.width, self.is_little)
+                if not 0 < size <= <uint64_t>self.max_frame or <Py_ssize_t>size > left - self.header_size:
+                    break
+                frames.append(slice_of(whole, start + self.header_size, <Py_ssize_t>size))
+                start += self.header_size + <Py_ssize_t>size
+                left -= self.header_size + <Py_ssize_t>size
+        finally:
+            chain.drop(link.length - left)
+        return 0
 
     cdef uint64_t _body_of(self, uint64_t number) except? 0:
         """Return the bytes of the body, from what the length field says."""

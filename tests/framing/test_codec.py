@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.grammars import MEMCACHED, NATS, Lines, Values
-from kit.reference import Ended, Fixed, Prefixed, Variable
+from kit.reference import Ended, Fixed, Prefixed, Variable, pieces_of, shown
 from kit.splits import CUTS, RULES, agree, all_codecs, arbitrary, both_modes, quick, well_formed, zeroing_modes
 
 import poolio
@@ -163,3 +163,64 @@ def test_decode_last_in_mid_frame_raises_with_what_is_there(codec, rest):
     with pytest.raises(asyncio.IncompleteReadError) as raised:
         codec.decode_last(codec.chain)
     assert (raised.value.partial, raised.value.expected, len(codec.chain)) == (rest, None, 0)
+
+
+# --- the frames of a list, and one at a time --------------------------------------------------------------
+
+def in_a_list(codec, piece):
+    frames = []
+    try:
+        frames += codec.feed(piece)
+        codec.feed(b"")                     # says what the first call has kept back
+    except poolio.FrameError as exc:
+        return [shown(frame) for frame in frames], type(exc)
+    return [shown(frame) for frame in frames], None
+
+
+def one_at_a_time(codec, piece):
+    frames, chain = [], codec.chain
+    chain.append(piece)
+    try:
+        while len(chain) > 0 and (frame := codec.decode(chain)) is not None:
+            frames.append(shown(frame))
+    except poolio.FrameError as exc:
+        return frames, type(exc)
+    return frames, None
+
+
+@all_codecs
+def test_frames_in_a_list_are_those_of_one_at_a_time(kind):
+    @quick
+    @given(st.data())
+    def holds(data):
+        rules = data.draw(RULES[kind])
+        together, single = rules.codec(), rules.codec()
+        for piece in pieces_of(data.draw(st.one_of(well_formed(kind, rules), arbitrary(kind))), data.draw(CUTS)):
+            expected = one_at_a_time(single, piece)
+            assert in_a_list(together, piece) == expected
+            if expected[1] is not None:
+                break
+            assert (together.chain.peek(len(together.chain)), together.discarded) == (
+                single.chain.peek(len(single.chain)), single.discarded)
+
+    holds()
+
+
+OWN_WIRES = {
+    poolio.LengthPrefixed: ((), b"\0\0\0\2ab"), poolio.Varint: ((), b"\2ab"), poolio.FixedSize: ((2,), b"ab"),
+    poolio.Delimited: ((b"\n",), b"ab\n"),
+}
+
+
+@pytest.mark.parametrize("kind", OWN_WIRES)
+def test_decode_overridden_is_called_for_each_frame(kind):
+    class Noting(kind):
+        calls = 0
+
+        def decode(self, chain):
+            Noting.calls += 1
+            return super().decode(chain)
+
+    arguments, frame = OWN_WIRES[kind]
+    assert Noting(*arguments).feed(frame * 5) == [b"ab"] * 5
+    assert Noting.calls == 5
