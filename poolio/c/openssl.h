@@ -20,8 +20,8 @@
 #include <string.h>
 #include "faults.h"
 
-#if defined(_WIN32)
-#define POOLIO_HAS_DLSYM 0
+#if defined(_WIN32) || defined(POOLIO_WITHOUT_EPOLL)
+#define POOLIO_HAS_DLSYM 0              /* there is no transport, either; all this is compiled, and never called */
 #else
 #include <dlfcn.h>
 #include <unistd.h>
@@ -84,7 +84,12 @@ static void *poolio_bio_method;
 
 static inline void poolio_tls_io_drop(poolio_tls_io *io)
 {
-    if (__atomic_sub_fetch(&io->holders, 1, __ATOMIC_ACQ_REL) > 0)
+#if POOLIO_HAS_DLSYM
+    int left = __atomic_sub_fetch(&io->holders, 1, __ATOMIC_ACQ_REL);
+#else
+    int left = --io->holders;
+#endif
+    if (left > 0)
         return;
     PyMem_RawFree(io->spill);
     PyMem_RawFree(io);

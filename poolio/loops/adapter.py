@@ -90,8 +90,8 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         unread = unread_of(protocol)
         waiter = self.create_future()
-        kind = self._secure if type(transport) is StreamTransport else self._tls_within
-        tls: Any = kind(
+        make = self._secure if type(transport) is StreamTransport else self._tls_within
+        tls = make(
             protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, first=unread,
             **timeouts)
         drop_unread(protocol)

@@ -8,6 +8,7 @@ from _typeshed import ReadableBuffer
 
 from poolio.wire.endpoint import Endpoint
 from poolio.wire.reactor import Reactor
+from poolio.wire.receiver import Receiver
 
 BOUNDS: Final[dict[str, int]]
 
@@ -23,7 +24,7 @@ class StreamTransport(Endpoint, TransportShape):
     def check(self) -> None: ...
 
 def open_transport(
-    reactor: Reactor, sock: socket.socket, protocol: asyncio.BaseProtocol,
+    reactor: Reactor, sock: socket.socket, protocol: asyncio.BaseProtocol | Receiver,
     waiter: asyncio.Future[None] | None = None, extra: Mapping[str, Any] | None = None,
     server: asyncio.AbstractServer | None = None, context: contextvars.Context | None = None,
 ) -> StreamTransport: ...

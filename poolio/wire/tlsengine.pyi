@@ -1,0 +1,9 @@
+from ssl import SSLObject
+from typing import NoReturn
+
+class TLSEngine:
+    @property
+    def sslobj(self) -> SSLObject: ...
+    @property
+    def name(self) -> str: ...
+    def __init__(self) -> NoReturn: ...

@@ -23,7 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
 from poolio.c.python cimport PyContext_Exit
-from poolio.wire.endpoint cimport HEARD, LOST, SHORT, has_no_attributes, set_attribute
+from poolio.wire.endpoint cimport CLOSING, HEARD, LOST, SHORT, has_no_attributes, set_attribute
 from poolio.wire.openssl cimport new_engine
 from poolio.wire.reactor cimport enter_context, free_context
 from poolio.wire.sealing cimport (
@@ -154,7 +154,9 @@ cdef class TLSTransport(Unsealing):
 
     def is_closing(self):
         """True if it is closing or closed."""
-        return self.flags & WAS_CLOSED != 0 or self.phase >= FLUSHES
+        if self.flags & WAS_CLOSED or self.phase >= FLUSHES:
+            return True
+        return self.carrier is not None and self.carrier.state & CLOSING != 0
 
     def close(self):
         """Send what was written and a close_notify, wait for the peer's, then close. connection_lost() comes later."""
@@ -209,8 +211,7 @@ cdef class TLSTransport(Unsealing):
             self._tell_end()
         finally:
             PyContext_Exit(<PyObject *>context)
-        self.stop_timer()
-        self.carrier.close()
+        self.carrier.close()            # the timer goes on: a peer that does not read must not keep what is still queued
         return 0
 
     cdef int end_of_peer(self) except -1:

@@ -4,12 +4,14 @@ callbacks of OpenSSL's, the choice of the engine.
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import socket
 import ssl
 import subprocess
 import sys
+import weakref
 
 import pytest
 from kit.memory import places_of
@@ -243,6 +245,62 @@ async def test_after_close_nothing_is_delivered_and_the_peers_close_notify_ends_
         peer.writer.write(peer.to_send())
         assert await protocol.ended is None
         assert protocol.received == b""
+
+
+@each_engine
+@on(*OURS)
+async def test_peer_that_ends_and_does_not_read_is_cut_off_when_the_shutdown_takes_too_long(engine, force):
+    """TLS is at its end on both sides, but what was sent stays in the carrier's queue."""
+    force(engine)
+    async with secured(ssl_shutdown_timeout=0.05) as (protocol, peer):
+        peer.writer.transport.pause_reading()
+        while not protocol.transport.carrier.get_write_buffer_size():
+            protocol.write(BLOCK[:16_384])
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.object.unwrap()
+        peer.writer.write(peer.to_send())
+        assert isinstance(await protocol.ended, TimeoutError)
+        assert "eof" in protocol.calls
+
+
+@each_engine
+@on(*OURS)
+async def test_transport_is_closing_as_soon_as_its_carrier_has_failed(engine, force):
+    force(engine)
+    async with secured() as (protocol, _):
+        protocol.transport.carrier.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        protocol.write(b"nobody gets this")
+        assert protocol.transport.get_write_buffer_size() == 0 and protocol.transport.is_closing()
+        assert isinstance(await protocol.ended, BrokenPipeError)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15, 2), reason="older ones' create_connection() leaves a cycle of its own")
+@each_engine
+@on(*OURS)
+async def test_failed_verification_leaves_no_cycle(engine, force):
+    force(engine)
+    made = []
+    server = await net().create_server(Recorder, "127.0.0.1", 0, ssl=SERVER_TLS)
+    gc.disable()
+    try:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await net().create_connection(
+                remembered(made, Recorder), *server.sockets[0].getsockname(), ssl=ssl.create_default_context(),
+                server_hostname="localhost")
+        await turns(3)
+        assert [reference() for reference in made] == [None]
+    finally:
+        gc.enable()
+        server.close()
+
+
+def remembered(made, factory):
+    """factory() with weak references to what it has made in `made`."""
+    def make():
+        protocol = factory()
+        made.append(weakref.ref(protocol))
+        return protocol
+    return make
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

@@ -1,94 +1,36 @@
-"""poolio's TLS and other people's: the openssl program and curl, as clients and as a server; key updates,
-renegotiation, client certificates after the handshake.
+"""poolio's TLS and other people's: the openssl program as client and as server, and curl; key updates, renegotiation,
+client certificates after the handshake.
 """
 
 import asyncio
 import contextlib
-import os
 import shutil
-import ssl
-import tempfile
 
 import pytest
-from kit.pairs import PooledRecorder, on
+from kit.others import MEBIBYTE, WITHOUT_SANITIZERS, echo_body, echo_server, pem_files, program, said, trusting
+from kit.pairs import on
 from kit.tlspairs import each_engine
-from kit.wires import BLOCK, SERVER_TLS, _authority, eventually, net
+from kit.wires import BLOCK, SERVER_TLS, _authority, eventually
 
 import poolio
 
 VERSIONS = ("-tls1_2", "-tls1_3")
-WITHOUT_SANITIZERS = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+# One mebibyte without the letters at which these programs do something else than sending them.
+DIGITS = MEBIBYTE.translate(bytes(48 + number % 10 for number in range(256)))
+TOLD_THE_END = b"alert read:warning:close notify"
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not installed")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 @contextlib.asynccontextmanager
-async def program(*command):
-    """A process whose input and output are pipes; it is killed at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT, env=WITHOUT_SANITIZERS)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-
-
-async def said(process, text):
-    """Read what it says until it has said this."""
-    heard = b""
-    while text not in heard:
-        data = await process.stdout.read(65_536)
-        assert data, heard
-        heard += data
-    return heard
-
-
-class Echo(PooledRecorder):
-    made: list
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.made.append(self)
-
-    def data_received(self, data):
-        self.received += data
-        self.write(data)
-
-
-@contextlib.asynccontextmanager
-async def echo_server(context=SERVER_TLS):
-    """(port, the protocols made)"""
-    kind = type("Echo", (Echo,), {"made": []})
-    server = await net().create_server(kind, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1], kind.made
-    finally:
-        server.close()
-        for protocol in kind.made:
-            if not protocol.ended.done():
-                protocol.transport.abort()
-        await server.wait_closed()
-
-
-@contextlib.asynccontextmanager
 async def s_server(*options):
     """(its process, its port)"""
-    with tempfile.TemporaryDirectory() as folder:
-        _authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(f"{folder}/pem")
+    with pem_files() as folder:
         async with program("openssl", "s_server", "-accept", 0, "-cert", f"{folder}/pem", *options) as process:
             heard = await said(process, b"ACCEPT")
             while b"\n" not in heard.split(b"ACCEPT")[1]:
                 heard += await process.stdout.read(100)
             yield process, int(heard.split(b"ACCEPT")[1].split(b"\n")[0].rsplit(b":", 1)[1])
-
-
-def trusting():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _authority.configure_trust(context)
-    return context
 
 
 @needs_openssl
@@ -104,6 +46,39 @@ async def test_openssl_client_is_echoed(engine, version, force):
         client.stdin.write_eof()
         await eventually(lambda: made[0].ended.done())
         assert made[0].ended.result() is None and made[0].received == b"hello\n"
+
+
+@needs_openssl
+@each_engine
+@pytest.mark.parametrize("version", VERSIONS)
+@on("poolio")
+async def test_openssl_client_is_echoed_a_mebibyte_and_told_the_end(engine, version, force):
+    force(engine)
+    async with echo_server() as (port, made), program(
+            "openssl", "s_client", version, "-state", "-connect", f"127.0.0.1:{port}") as client:
+        client.stdin.write(DIGITS)
+        await said(client, DIGITS)
+        made[0].transport.close()
+        await said(client, TOLD_THE_END)
+        assert made[0].received == DIGITS
+
+
+@needs_openssl
+@each_engine
+@pytest.mark.parametrize("version", VERSIONS)
+@on("poolio")
+async def test_openssl_server_gets_and_sends_a_mebibyte_and_is_told_the_end(engine, version, force):
+    force(engine)
+    async with s_server("-state", version) as (server, port):
+        reader, writer = await poolio.open_connection("127.0.0.1", port, ssl=trusting(), server_hostname="localhost")
+        await said(server, b"CIPHER is")
+        writer.write(DIGITS)
+        await said(server, DIGITS)
+        server.stdin.write(DIGITS)
+        assert await reader.readexactly(len(DIGITS)) == DIGITS
+        writer.close()
+        await said(server, TOLD_THE_END)
+        await writer.wait_closed()
 
 
 @needs_openssl
@@ -179,28 +154,54 @@ async def test_client_certificate_is_given_after_the_handshake(engine, force):
         writer.close()
 
 
-class Page(poolio.Protocol):
-    def data_received(self, data):
-        self.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BLOCK))
-        self.write(BLOCK)
-        self.transport.close()
+@contextlib.asynccontextmanager
+async def answering(handler):
+    """curl's first arguments, for a server that calls handler(reader, writer), and where the server is."""
+    server = await poolio.start_server(handler, "127.0.0.1", 0, ssl=SERVER_TLS)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pem_files() as folder:
+            yield ("curl", "-sS", "--cacert", folder / "authority", "--resolve", f"localhost:{port}:127.0.0.1",
+                   f"https://localhost:{port}/")
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def output_of(*command, given=None):
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, env=WITHOUT_SANITIZERS)
+    return await process.communicate(given)
+
+
+async def page(reader, writer):
+    """A page of which only the end of the connection says where it ends."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    writer.write(BLOCK)
+    writer.close()
 
 
 @needs_curl
 @each_engine
 @pytest.mark.parametrize("version", ("1.2", "1.3"))
 @on("poolio")
-async def test_curl_gets_a_large_page_whole(engine, version, force):
+async def test_curl_gets_a_large_page_whole_and_close_notify(engine, version, force):
     force(engine)
-    server = await net().create_server(Page, "127.0.0.1", 0, ssl=SERVER_TLS)
-    with tempfile.NamedTemporaryFile() as pem:
-        _authority.cert_pem.write_to_path(pem.name)
-        port = server.sockets[0].getsockname()[1]
-        curl = await asyncio.create_subprocess_exec(
-            "curl", "-sS", f"--tlsv{version}", "--tls-max", version, "--cacert", pem.name,
-            "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=WITHOUT_SANITIZERS)
-        got, complaints = await curl.communicate()
-    assert got == BLOCK and complaints == b""
-    server.close()
-    await server.wait_closed()
+    async with answering(page) as curl:
+        got, messages = await output_of(*curl, "-v", f"--tlsv{version}", "--tls-max", version)
+    assert got == BLOCK
+    assert b"(IN), TLS alert, close notify" in messages or b"(IN)" not in messages      # another TLS than OpenSSL
+
+
+@needs_curl
+@each_engine
+@pytest.mark.parametrize("version", ("1.2", "1.3"))
+@on("poolio")
+async def test_curl_sends_a_mebibyte_and_gets_it_back(engine, version, force):
+    force(engine)
+    async with answering(echo_body) as curl:
+        got, complaints = await output_of(
+            *curl, f"--tlsv{version}", "--tls-max", version, "--data-binary", "@-", given=MEBIBYTE)
+    assert got == MEBIBYTE and complaints == b""
