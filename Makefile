@@ -12,7 +12,7 @@
 #   make docs            the documentation, in build/docs
 #   make bench           the quick benchmarks, three minutes: report.html and report.json
 #   make bench-full      all benchmarks, about an hour; for both: COMPARE=old.json shows what changed since that run
-#   make figures         measures what README and docs show, about 11 minutes on a quiet machine, and rewrites their figures and
+#   make figures         measures what README and docs show, about 13 minutes on a quiet machine, and rewrites their figures and
 #                        pictures; FROM=docs/figures/measurement.json measures nothing and rewrites them from that run
 #   make echo            an echo server on 127.0.0.1:8888; PORT=... for another port, TLS=1 for TLS
 #   make wheel           sdist and wheels as they are published, in dist: one for each Python from 3.11 on that is here, tried

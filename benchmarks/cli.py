@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     measuring = found.add_argument_group("what is measured")
     measuring.add_argument("--quick", action="store_true", help="few kinds and rows, short rounds; about three minutes")
     measuring.add_argument("--publish", action="store_true",
-                           help="what README and docs show, about 11 minutes: rewrites their figures and pictures; "
+                           help="what README and docs show, about 13 minutes: rewrites their figures and pictures; "
                                 "with --from, of a run that is there")
     measuring.add_argument("--rows", nargs="+", default=[], metavar="WORD",
                            help="only rows with one of these in their names, and what they are divided by")

@@ -1,9 +1,10 @@
 """How much memory do connections cost a server: idle, at the peak of a burst, and for the little that it keeps?
 
 Resident memory (VmRSS, VmHWM) of the server's process, in KiB or MiB of what it has grown since it began to serve.
-idleN: for each of N connections that have echoed 64 bytes; idle-tlsN: the same over TLS. burstNxM: the highest, of N
-bytes echoed through each of M connections that have all been sent to at once. pinned: what stays of a million 64-byte
-messages of which every thousandth is kept, the pool's free memory given back (benchmarks/keepers.py).
+idleN: for each of N connections that have echoed 64 bytes; idle-tlsN: the same over TLS, where C has OpenSSL free its
+buffers between messages, as Python's `ssl` has. burstNxM: the highest, of N bytes echoed through each of M connections
+that have all been sent to at once. pinned: what stays of a million 64-byte messages of which every thousandth is kept,
+the pool's free memory given back (benchmarks/keepers.py).
 What it does not show: the kernel's socket buffers, which are the same for all rows, and fragmentation over days.
 """
 
@@ -75,12 +76,12 @@ def measured(task: Task) -> dict[str, float]:
         return burst(task.row, size, count)
     if name == "idle-tls":
         tls.prepare()
-        return idle(task.row, size, tls.loadgen(), str(tls.pem()))
+        return idle(task.row, size, tls.loadgen(), str(tls.pem()), "idle")
     return idle(task.row, size, build("loadgen"))
 
 
-def idle(row: str, connections: int, loadgen: object, *pem: str) -> dict[str, float]:
-    with serving("servers", row, *pem) as server:
+def idle(row: str, connections: int, loadgen: object, *secured: str) -> dict[str, float]:
+    with serving("servers", row, *secured) as server:
         client = subprocess.Popen([str(loadgen), str(server.port), str(connections), "idle"], text=True,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert client.stdout is not None

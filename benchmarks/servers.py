@@ -1,4 +1,4 @@
-"""Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM], ends with stdin.
+"""Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM [idle]], ends with stdin.
 
 All echo what they receive and nothing else: no backpressure, no framing; COUNTING do something with it, ANSWERS copy it
 into fresh memory first. The client has one message outstanding on each connection, so no queue grows beyond it. The
@@ -11,7 +11,8 @@ is copied that needs no copy. "C epoll, static buffer" (limit.c) is what nobody 
 and one send, no state for a connection; it has no heap to warm, and its idle connections cost the kernel only.
 
 With a PEM file of key and certificate it serves TLS: asyncio's transports under the standard library's ssl, the others
-with their own; the limit is limit_tls.c, with OpenSSL.
+with their own; the limit is limit_tls.c, with OpenSSL. "idle" is for the limit: its connections keep no buffers, as
+those of Python's `ssl` keep none.
 """
 
 import argparse
@@ -167,7 +168,7 @@ def become_the_limit(context: ssl.SSLContext | None) -> None:
     programs = places.programs()
     if context is None:
         os.execv(programs / "limit", ["limit"])
-    os.execv(programs / "limit_tls", ["limit_tls", sys.argv[2]])
+    os.execv(programs / "limit_tls", ["limit_tls", *sys.argv[2:]])
 
 
 LIMIT = "C epoll, static buffer"
@@ -262,6 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", choices=ROWS | COUNTING | ANSWERS)
     parser.add_argument("pem", nargs="?")
+    parser.add_argument("idle", nargs="?", choices=("idle",))
     args = parser.parse_args()
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,8 +1,9 @@
-/* What loadgen sends and receives through: a TCP socket, or, compiled with POOLIO_TLS, TLS by OpenSSL over one.
+/* What loadgen and blast send and receive through: a TCP socket, or, compiled with POOLIO_TLS, TLS by OpenSSL over one.
 
    wire_send and wire_recv are send and recv that never block: -1 and EAGAIN for not now. TLS is version 1.3 with one
    cipher, so that every server does the same work whatever it prefers; the certificate is not looked at, it is made for
-   the occasion. wire_pending: OpenSSL has read ahead, so epoll may not tell of what it holds. */
+   the occasion. wire_pending: OpenSSL has read ahead, so epoll may not tell of what it holds. wire_end: nothing
+   more will be sent. */
 
 #ifndef POOLIO_WIRE_H
 #define POOLIO_WIRE_H
@@ -33,6 +34,11 @@ static int wire_pending(const Wire *w)
 {
     (void)w;
     return 0;
+}
+
+static void wire_end(Wire *w)
+{
+    shutdown(w->fd, SHUT_WR);
 }
 
 #else
@@ -96,6 +102,11 @@ static ssize_t wire_recv(Wire *w, char *room, size_t size)
 static int wire_pending(const Wire *w)
 {
     return SSL_has_pending(w->ssl);
+}
+
+static void wire_end(Wire *w)
+{
+    SSL_shutdown(w->ssl);
 }
 
 #endif

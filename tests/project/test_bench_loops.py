@@ -157,7 +157,8 @@ def test_rows_are_loops_of_which_each_is_a_module(part):
 
 def test_instructions_of_programs_are_of_the_same_rows():
     assert instructions.rows("aiohttp13x8") == programs.rows("aiohttp13x8")
-    assert instructions.load_of("aiohttp13x8") == (("program_servers", "aiohttp13"), "ask", "http13")
+    serve, generator, asked = instructions.load_of("aiohttp13x8", "uvloop")
+    assert (serve, generator.name, asked) == (("program_servers", "aiohttp13", "uvloop"), "ask", "http13")
     with pytest.raises(ValueError, match="redis16x8"):
         instructions.rows("redis16x8")
 

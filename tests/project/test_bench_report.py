@@ -17,6 +17,7 @@ from kit.benchruns import CPU, LIMIT, MACHINE, ROOT, record, run, whole_run
 
 import poolio
 from benchmarks import (
+    callgrind,
     cli,
     compare,
     harness,
@@ -394,11 +395,11 @@ NEEDS_C = pytest.mark.skipif(shutil.which("cc") is None or not sys.platform.star
 BENCH = f"import sys; sys.path.append({str(ROOT)!r}); from benchmarks import cli; sys.exit(cli.main(sys.argv[1:]))"
 
 
-def really_measured(part, tmp_path):
-    """One short round of the rows of one name, and of C."""
+def really_measured(part, tmp_path, *kinds):
+    """One short round of the rows of one name, and of C; 64x2 if no kind is named."""
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     done = subprocess.run(
-        [sys.executable, "-c", BENCH, part, "--kinds", "64x2", "--rows", "EventLoop, asyncio.Protocol",
+        [sys.executable, "-c", BENCH, part, "--kinds", *(kinds or ("64x2",)), "--rows", "EventLoop, asyncio.Protocol",
          "--rounds", "1", "--seconds", "0.2", "--seed", "1", "--html", str(page), "--json", str(data)],
         capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -437,3 +438,26 @@ def test_tls_is_measured_or_says_what_it_lacks(tmp_path):
     else:
         assert {record.row for record in found.records} == {LIMIT, "poolio.EventLoop, asyncio.Protocol"}
         assert found.conditions["tls, cipher"].startswith("TLS 1.3")
+
+
+@NEEDS_C
+def test_tls_sink_and_handshakes_are_measured_or_say_what_they_lack(tmp_path):
+    found = really_measured("tls", tmp_path, "sink65536x2", "handshakes2")
+    if found.absent:
+        assert found.records == [] and re.search("libssl-dev|trustme", found.absent[0].reason)
+    else:
+        assert {(record.kind, record.figure.name) for record in found.records} == {
+            ("sink, 64 KiB x 2", "server CPU a message"), ("handshakes, 2 at once", "server CPU a handshake"),
+            ("handshakes, 2 at once", "handshakes")}
+        assert all(record.value > 0 for record in found.records) and len(found.records) == 6
+
+
+def test_instructions_for_openssl_are_its_own_and_those_of_what_it_calls(tmp_path):
+    path = tmp_path / "callgrind.out"
+    path.write_text(
+        "events: Ir\n\nob=(1) /usr/bin/limit\nfn=(1) main\n10 7\ncob=(2) /lib/libssl.so.3\ncfn=(2) SSL_read\n"
+        "calls=1 0\n11 160\n\nob=(2)\nfn=(2)\n0 100\ncob=(3) /lib/libc.so.6\ncfn=(3) memcpy\ncalls=2 0\n+1 50\n"
+        "cob=(1)\ncfn=(4) read_received\ncalls=1 0\n+1 10\n\nob=(3)\nfn=(3)\n0 50\n\nob=(1)\nfn=(4)\n20 10\n"
+        "totals: 167\n")
+    assert callgrind.total(path) == 167
+    assert callgrind.in_openssl(path) == 150
