@@ -75,7 +75,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         return make_secure(self._loop_of_transports(), *arguments, **options)
 
     def _tls_within(self, *arguments: Any, first: bytes, **options: Any) -> TLSProtocol:
-        """TLS in TLS, or on a transport that is not poolio's: asyncio's protocol."""
+        """TLS on a transport that is not poolio's: asyncio's protocol."""
         tls = TLSProtocol(self._loop_of_transports(), *arguments, **options)
         share_room(tls, self._reactor)
         tls.begin_with(first)
@@ -90,8 +90,8 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         unread = unread_of(protocol)
         waiter = self.create_future()
-        make = self._secure if type(transport) is StreamTransport else self._tls_within
-        tls = make(
+        make = self._secure if type(transport) in (StreamTransport, TLSTransport) else self._tls_within
+        tls: Any = make(
             protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, first=unread,
             **timeouts)
         drop_unread(protocol)

@@ -28,13 +28,15 @@ cdef enum Flag:
     APP_AT_END = 32             # and eof_received()
     PEER_AT_END = 64            # the socket has no more
     INSIDE = 128                # OpenSSL is at work: a callback of Python's that it calls may not begin another call
-    GOES_ON = 256               # go_on_later() was called, and it is later soon
+    GOES_ON = 256               # go_on_soon() was called, and it is not soon yet
     IS_SECURED = 512            # the handshake was done
+    ENDS_LATER = 1024           # the peer's close_notify has come, and an inner transport has paused this one
 
 
 cdef class Sealing(Receiver):
     cdef object __weakref__
-    cdef readonly StreamTransport carrier      # None before it has begun
+    cdef readonly StreamTransport carrier      # the socket's transport. None before it has begun
+    cdef readonly object below     # what carries it: the carrier, or the TLS transport around this one
     cdef readonly object _loop
     cdef TLSEngine engine
     cdef object protocol
@@ -56,6 +58,8 @@ cdef class Sealing(Receiver):
     cdef int send_cork(self) except -1
 
     # --- what the subclasses use
+    # True for TLS in TLS: what is below is a TLS transport
+    cdef bint is_inner(self) noexcept
     # Send what TLS itself has to say
     cdef int say(self) except -1
     # Encrypt what waits, until the carrier has enough to send
@@ -74,3 +78,4 @@ cdef class Sealing(Receiver):
     cdef Py_ssize_t _seal(self, const char *data, Py_ssize_t size) except -1
     cdef ReadSlab _slab_to_seal_in(self)
     cdef Py_ssize_t _unsent(self) noexcept
+    cdef int _ask_again(self) except -1

@@ -7,6 +7,9 @@ is full or empty again.
     write() ──> the engine ──> the tail of the read slab ──> the carrier's queue ──> sent when the callback ends
            └──> the backlog, while the carrier has enough to send or the handshake is not done
 
+TLS in TLS: what an inner transport encrypts is what the outer one writes. Both have the same carrier, and each tells
+the one above it when it is full.
+
 Ciphertext is bounded: when the carrier has enough to send, what is written waits in the backlog as it is.
 
 The water marks count what the user has written and the kernel has not taken: the backlog, and of what is encrypted as
@@ -158,9 +161,12 @@ cdef class Sealing(Receiver):
 
     cdef int say(self) except -1:
         data = self.engine.said()
-        if data is not None and not self.carrier.state & LOST:
-            self.carrier.write_data(data)
-        return 0
+        if data is None or self.carrier.state & LOST:
+            return 0
+        return (<Sealing>self.below).write_data(data) if self.is_inner() else self.carrier.write_data(data)
+
+    cdef bint is_inner(self) noexcept:
+        return self.below is not self.carrier
 
     cdef int wrote(self) except -1:
         """Encrypt what waits, and look at the water marks."""
@@ -174,8 +180,11 @@ cdef class Sealing(Receiver):
         return 0
 
     cdef Py_ssize_t _unsent(self) noexcept:
-        cdef Py_ssize_t refused = 0 if self.carrier is None else self.carrier.refused_bytes()
-        return self.backlog.size + min(refused, self.sealed)
+        if self.carrier is None:
+            return self.backlog.size
+        if self.is_inner():
+            return self.backlog.size + (<Sealing>self.below)._unsent()
+        return self.backlog.size + min(self.carrier.refused_bytes(), self.sealed)
 
     def _refuse_write(self, data):
         if not PyObject_CheckBuffer(data):
@@ -204,9 +213,17 @@ cdef class Sealing(Receiver):
             self._tell("resume_writing")
         if self.flags & APP_PAUSED and not self.flags & IS_FULL:    # it has to tell us again
             self.flags |= IS_FULL
-            self.carrier.state |= PROTOCOL_PAUSED
+            self._ask_again()
         if self.phase == FLUSHES:
             self.flush()
+
+    cdef int _ask_again(self) except -1:
+        """Let what is below call resume_writing() once more."""
+        if self.is_inner():
+            (<Sealing>self.below).flags |= APP_PAUSED
+        else:
+            self.carrier.state |= PROTOCOL_PAUSED
+        return 0
 
     def _tell(self, name):
         try:
@@ -255,11 +272,9 @@ cdef class Sealing(Receiver):
         self.set_marks()
 
     cdef int set_marks(self) except -1:
-        """Let the carrier tell in time for the marks that hold here."""
-        if self.carrier is not None and self.carrier.protocol is self:
-            self.carrier.high_water = min(CARRIER_HIGH, self.high_water)
-            self.carrier.low_water = min(CARRIER_LOW, self.low_water)
-            self.carrier.pause_protocol()
+        """Let what is below tell in time for the marks that hold here."""
+        if self.below is not None and self.below.get_protocol() is self:
+            self.below.set_write_buffer_limits(min(CARRIER_HIGH, self.high_water), min(CARRIER_LOW, self.low_water))
         return self.wrote()
 
     @property
@@ -279,7 +294,7 @@ cdef class Sealing(Receiver):
             elif self._loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
         finally:
-            self.carrier._force_close(exc)
+            self.below._force_close(exc)
         return 0
 
 

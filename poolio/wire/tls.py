@@ -1,7 +1,7 @@
-"""Owns what poolio changes about asyncio's TLS, which runs as a protocol on poolio's stream transport; and the start of
-TLS on a connection that is there already, whichever transport it has.
+"""Owns the start of TLS on a connection that is there already, whichever transport it has; and what poolio changes
+about asyncio's TLS, a protocol for transports that are not poolio's.
 
-Refuses to know how loops make connections and what sockets are. Called by the loops floor wherever a connection becomes
+Refuses to know how loops make connections and what sockets are. Called by the loops floor where a connection becomes
 encrypted, and by StreamWriter.start_tls().
 
 What has come and was not read when TLS starts belongs to TLS. A client may send its hello together with the last line

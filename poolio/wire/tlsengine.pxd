@@ -15,7 +15,8 @@ cdef class TLSEngine:
     cdef readonly object sslobj    # the ssl.SSLObject, made by the context of the connection
     cdef readonly str name         # which engine it is
     cdef object failure            # the exception of the last FAILED
-    # unseal() may run other people's code, which may read and write on this loop: its room must be held
+    # unseal() may run other people's code, which may read and write on this loop: its room must be held, and seal()
+    # gets no slab. True for TLS in TLS, too
     cdef bint runs_python
     # what OpenSSL reads and writes by; NULL: by MemoryBIO
     cdef poolio_tls_io *io

@@ -3,7 +3,8 @@ here.
 
 Refuses to know how it writes (sealing) and reads (unsealing), and how bytes are encrypted (tlsengine, openssl). The
 stream transport that carries it sends and receives the ciphertext; it is that one's protocol, and its user's transport.
-Called by the carrier at the beginning and at the end; by protocols, and by the streams, in C.
+Between an inner TLS transport and the carrier lies the outer one, which is `below` it.
+Called by what is below at the beginning and at the end; by protocols, and by the streams, in C.
 
     NEW ── connection_made() ──> SHAKES ── the handshake is done ──> OPEN
     OPEN ── close(), the peer's close_notify, the peer's end ──> FLUSHES ── all is encrypted ──> SHUTS
@@ -68,13 +69,15 @@ cdef class TLSTransport(Unsealing):
     def __repr__(self):
         if self.phase == OVER:
             return "<poolio.TLSTransport closed>"
-        return f"<poolio.TLSTransport{' closing' if self.is_closing() else ''} over {self.carrier!r}>"
+        return f"<poolio.TLSTransport{' closing' if self.is_closing() else ''} over {self.below!r}>"
 
     # --- the beginning ----------------------------------------------------------------------------------
 
     def connection_made(self, transport):
-        """Called by the carrier, whose context is entered: begin the handshake."""
-        self.carrier = <StreamTransport?>transport
+        """Called by what is below, whose context is entered: begin the handshake."""
+        self.carrier = (
+            (<TLSTransport>transport).carrier if type(transport) is TLSTransport else <StreamTransport?>transport)
+        self.below = transport
         if self.phase != NEW:
             return
         self.phase = SHAKES
@@ -82,7 +85,7 @@ cdef class TLSTransport(Unsealing):
         self.timer = self._loop.call_later(self.handshake_seconds, self._shakes_too_long)
         self.shake()
         if self.phase == OPEN and self.engine.has_more():
-            self.go_on_later()
+            self.go_on_soon()
 
     def _shakes_too_long(self):
         if self.phase == SHAKES:
@@ -123,6 +126,8 @@ cdef class TLSTransport(Unsealing):
         self.phase = OPEN
         self.flags |= IS_SECURED
         self.engine.settle()
+        if self.is_inner():
+            self.engine.runs_python = True                  # what it seals is not the carrier's to send
         if not self.engine.has_more():
             self.carrier.state &= ~<unsigned int>HEARD      # what was heard was not for the protocol
         if not self.flags & APP_MADE:
@@ -181,7 +186,7 @@ cdef class TLSTransport(Unsealing):
 
     def _shuts_too_long(self):
         if self.phase == FLUSHES or self.phase == SHUTS:
-            self.carrier._force_close(TimeoutError("SSL shutdown timed out"))
+            self.below._force_close(TimeoutError("SSL shutdown timed out"))
 
     cdef int flush(self) except -1:
         """Send what was written, as far as the carrier takes it, and then the close_notify."""
@@ -211,7 +216,7 @@ cdef class TLSTransport(Unsealing):
             self._tell_end()
         finally:
             PyContext_Exit(<PyObject *>context)
-        self.carrier.close()            # the timer goes on: a peer that does not read must not keep what is still queued
+        self.below.close()              # the timer goes on: a peer that does not read must not keep what is still queued
         return 0
 
     cdef int end_of_peer(self) except -1:
@@ -240,7 +245,7 @@ cdef class TLSTransport(Unsealing):
         return 0
 
     def eof_received(self):
-        """Called by the carrier when the socket has no more; its context is entered."""
+        """Called by what is below when it has no more; its context is entered. A carrier is not closed for that."""
         self.flags |= PEER_AT_END
         if self.phase == SHAKES:
             self._fail_handshake(ConnectionResetError())
@@ -251,7 +256,7 @@ cdef class TLSTransport(Unsealing):
         elif self.phase == SHUTS:
             self._tell_end()
             self.shut()
-        return True
+        return not self.is_inner()
 
     def abort(self):
         """Close at once. What is not sent is lost."""
@@ -260,11 +265,11 @@ cdef class TLSTransport(Unsealing):
     def _force_close(self, exc):
         self.flags |= WAS_CLOSED
         self.phase = OVER
-        if self.carrier is not None:
-            self.carrier._force_close(exc)
+        if self.below is not None:
+            self.below._force_close(exc)
 
     def connection_lost(self, exc):
-        """Called by the carrier, whose context is entered."""
+        """Called by what is below, whose context is entered; before connection_made(), too, if it was lost then."""
         cdef Phase phase = self.phase
         protocol, self.protocol = self.protocol, None
         self.phase = OVER
@@ -272,9 +277,12 @@ cdef class TLSTransport(Unsealing):
         self.stop_timer()
         if not self.flags & INSIDE:
             clear_queue(&self.backlog)
+        context = None                                          # the current one
         try:
             if phase != SHAKES and self.flags & APP_MADE:       # in the next turn, as on asyncio
-                self._loop.call_soon(protocol.connection_lost, exc, context=free_context(self.carrier.context))
+                if self.carrier is not None:
+                    context = free_context(self.carrier.context)
+                self._loop.call_soon(protocol.connection_lost, exc, context=context)
         finally:
             self._wake(exc)
             self.forget()
@@ -319,7 +327,7 @@ cdef class TLSTransport(Unsealing):
             return self.engine.name
         if name in ("ssl_object", "peercert", "cipher", "compression") and self.flags & IS_SECURED:
             return self._of_tls(name)
-        return default if self.carrier is None else self.carrier.get_extra_info(name, default)
+        return default if self.below is None else self.below.get_extra_info(name, default)
 
     def _of_tls(self, name):
         if name == "ssl_object":
@@ -330,7 +338,7 @@ cdef class TLSTransport(Unsealing):
         """Raise AssertionError unless the state adds up."""
         if not is_sound(&self.backlog):
             raise AssertionError(f"{self!r}: the backlog does not add up")
-        self.carrier.check()
+        self.below.check()
 
 
 forbid_new(TLSTransport)

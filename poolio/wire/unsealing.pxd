@@ -6,8 +6,10 @@ from poolio.wire.tlsengine cimport Outcome
 
 cdef class Unsealing(Sealing):
     # --- what the subclass uses
-    # Let the carrier receive unless reading is paused, or something that was received is still to be delivered
+    # Let what is below receive unless reading is paused, or something that came is still to be delivered
     cdef int update_reading(self) except -1
+    # Deliver what has come before, in the loop's next turn
+    cdef int go_on_soon(self) except -1
     # Decrypt what has come, and forget it
     cdef Outcome pass_over(self) except *
     # Forget what was found out about the protocol
@@ -22,6 +24,7 @@ cdef class Unsealing(Sealing):
     cdef int end_of_peer(self) except -1
     cdef int stop_timer(self) except -1
 
+    cdef int _take_otherwise(self) except -1
     cdef inline int _take_one(self) except -1
     cdef int take(self) except -1
     cdef int _take_into_room(self) except -1

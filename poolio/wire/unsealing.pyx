@@ -7,6 +7,8 @@ again; by protocols, which pause it.
     readable ──> recv into one scratch of the reactor ──> the engine ──> the tail of the read slab
              ──> a Buffer of what came ──> data_received(buf)
 
+TLS in TLS: an inner transport receives the Buffers that the outer one has decrypted, as any protocol of poolio's does.
+
 What was received and is not decrypted yet is kept in memory of its own size before any Python code runs, as that may
 receive into the scratch. While there is some, or reading is paused, nothing more is received.
 """
@@ -29,7 +31,7 @@ from poolio.wire.reactor cimport Reactor, enter_context
 from poolio.wire.readslab cimport ReadSlab, Reservation, read_slab_for, room_in
 from poolio.wire.receiver cimport UNKNOWN, First, Receiver
 from poolio.wire.sealing cimport (
-    FLUSHES, GOES_ON, INSIDE, IS_FULL, IS_PAUSED, OPEN, PEER_AT_END, SHAKES, SHUTS, Sealing,
+    ENDS_LATER, FLUSHES, GOES_ON, INSIDE, IS_FULL, IS_PAUSED, OPEN, PEER_AT_END, SHAKES, SHUTS, Sealing,
 )
 from poolio.wire.stream cimport BUFFERS, BYTES, RECEIVER, ROOM, UNDECIDED, StreamTransport
 from poolio.wire.tlsengine cimport ENDED, FAILED, MORE, WANTS, Outcome, may_have_said
@@ -65,10 +67,31 @@ cdef class Unsealing(Sealing):
         self.engine.feed(scratch, received)
         if self.phase == OPEN:
             return self._take_one()
+        return self._take_otherwise()
+
+    cdef bint receives(self) except -1:
+        return True
+
+    cdef int receive(self, Buffer buf, object context) except -1:
+        """Take what the TLS transport below has decrypted. LIFETIME of its bytes: this call."""
+        self.engine.feed(buf.data, buf.length)
+        try:
+            if self.phase == OPEN:
+                return self._take_one()
+            return self._take_otherwise()
+        finally:
+            self.engine.keep()
+
+    cdef Pool connection_pool(self):
+        protocol = self.protocol
+        return (<Receiver>protocol).connection_pool() if isinstance(protocol, Receiver) else default_pool()
+
+    cdef int _take_otherwise(self) except -1:
+        """Take what has come before the connection is open, or after its end."""
         self.engine.keep()
         if self.phase == SHAKES:
-            carrier.state |= HEARD
-            context = enter_context(carrier.context)
+            self.carrier.state |= HEARD
+            context = enter_context(self.carrier.context)
             try:
                 self.shake()
             finally:
@@ -142,7 +165,9 @@ cdef class Unsealing(Sealing):
             exc, self.engine.failure = self.engine.failure, None
             return self.fail(exc, FAILED_TLS)
         if outcome == ENDED and self.phase == OPEN:
-            return self.end_of_peer()
+            if not self.flags & IS_PAUSED or not isinstance(self.protocol, Unsealing):
+                return self.end_of_peer()
+            self.flags |= ENDS_LATER                   # the inner one still has something to deliver
         if self.backlog.first != NULL:
             self.seal_backlog()
         return self.update_reading()
@@ -247,8 +272,9 @@ cdef class Unsealing(Sealing):
         if isinstance(protocol, Receiver):
             receiver = <Receiver>protocol
             self.slab = read_slab_for(receiver.connection_pool(), self._loop)
-            self.data_received = protocol.data_received
             self.receives_as = RECEIVER if receiver.receives() else BUFFERS
+            if self.receives_as == BUFFERS:
+                self.data_received = protocol.data_received
             if PyMethod_Check(<PyObject *>self.data_received):
                 self.vectorcall = PyVectorcall_Function(PyMethod_GET_FUNCTION(<PyObject *>self.data_received))
         else:
@@ -267,8 +293,8 @@ cdef class Unsealing(Sealing):
         """Read again: first what was received already, in the loop's next turn."""
         if self.flags & IS_PAUSED:
             self.flags &= ~<unsigned int>IS_PAUSED
-            if self.phase == OPEN and (self.flags & PEER_AT_END or self.engine.has_more()):
-                self.go_on_later()
+            if self.phase == OPEN and (self.flags & (PEER_AT_END | ENDS_LATER) or self.engine.has_more()):
+                self.go_on_soon()
             self.update_reading()
 
     def get_read_buffer_size(self):
@@ -280,13 +306,20 @@ cdef class Unsealing(Sealing):
         return not self.is_closing() and not self.flags & IS_PAUSED
 
     cdef int update_reading(self) except -1:
-        """Let the carrier receive unless reading is paused, or something that was received is still to be delivered."""
+        """Let what is below receive unless reading is paused, or something that came is still to be delivered."""
         cdef bint holds = self.phase == OPEN and self.flags & (IS_PAUSED | GOES_ON) != 0
-        if self.carrier is not None and holds != (self.carrier.state & PAUSED != 0):
-            self.carrier.pause_reading() if holds else self.carrier.resume_reading()
+        if self.carrier is not None and (self.is_inner() or holds != (self.carrier.state & PAUSED != 0)):
+            self.below.pause_reading() if holds else self.below.resume_reading()
         return 0
 
     cdef int go_on_later(self) except -1:
+        """There is memory again: this transport has waited for it, or one above it."""
+        protocol = self.protocol
+        if isinstance(protocol, Unsealing):
+            (<Unsealing>protocol).go_on_later()
+        return self.go_on_soon()
+
+    cdef int go_on_soon(self) except -1:
         if not self.flags & GOES_ON:
             self.flags |= GOES_ON
             self._loop.call_soon(self._go_on)
@@ -301,7 +334,8 @@ cdef class Unsealing(Sealing):
         try:
             if self.engine.has_more():
                 self.take()
-            if self.phase == OPEN and self.flags & PEER_AT_END and not self.flags & (IS_PAUSED | GOES_ON):
+            if (self.phase == OPEN and self.flags & (PEER_AT_END | ENDS_LATER)
+                    and not self.flags & (IS_PAUSED | GOES_ON)):
                 self.end_of_peer()
             self.update_reading()
         except (SystemExit, KeyboardInterrupt):

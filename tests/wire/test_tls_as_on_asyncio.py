@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import ssl
 import struct
 
 import pytest
-from kit.pairs import PooledRecorder, Recorder, collect_errors, on, turns
-from kit.tlspairs import each_engine, secured
+from kit.pairs import PooledRecorder, Recorder, collect_errors, linked, on, turns
+from kit.tlspairs import Within, each_engine, secured, secured_twice
 from kit.wires import CLIENT_TLS, OURS, SERVER_TLS, eventually, net
 
 INFORMATION = ("sslcontext", "ssl_object", "peercert", "cipher", "compression", "socket", "peername", "sockname")
@@ -259,3 +260,90 @@ async def test_exception_of_data_received_ends_this_connection_with_it(engine, f
         assert isinstance(await protocol.ended, ZeroDivisionError)
         await eventually(lambda: handled)
         assert isinstance(handled[0]["exception"], ZeroDivisionError) and len(handled) == 1
+
+
+# --- TLS in TLS -----------------------------------------------------------------------------------------------------
+
+# On CPython 3.11 and the first of 3.12 asyncio's own TLS in TLS raises TypeError where it should tell the error.
+TELLS = "exc" in inspect.signature(asyncio.sslproto.SSLProtocol._abort).parameters
+
+
+async def answer_the_end(outer):
+    """Pass over what is left of the outer connection until its close_notify, and answer that."""
+    with contextlib.suppress(ssl.SSLError, OSError, AssertionError):
+        while await Within(outer).read(10_000):
+            pass
+        outer.object.unwrap()
+        outer.writer.write(outer.to_send())
+
+
+async def outer_close_notify(protocol, peer):
+    await close_notify(protocol, peer.reader.outer)
+
+
+async def data_and_outer_close_notify(protocol, peer):
+    peer.object.write(b"last words")
+    peer.reader.outer.object.write(peer.to_send())
+    await outer_close_notify(protocol, peer)
+
+
+async def outer_wrong_record(protocol, peer):
+    await wrong_record(protocol, peer.reader.outer)
+
+
+async def both_answer(protocol, peer):
+    protocol.transport.close()
+    await peer.read_end()
+    await peer.reader.outer.read_end()
+
+
+TOLD_TWICE = {
+    **TOLD, "outer_close_notify": (END, b"", None),
+    "data_and_outer_close_notify": (END, b"last words", None), "both_answer": (END, b"", None),
+    "outer_wrong_record": (("made", "lost"), b"", ssl.SSLError),
+}
+FAILING = (wrong_record, no_record, fatal_alert)
+TWICE = [scenario for scenario in SCENARIOS if scenario not in FAILING]
+TWICE += [outer_close_notify, data_and_outer_close_notify, outer_wrong_record, both_answer]
+
+
+async def check_told_twice(scenario, factory):
+    collect_errors()
+    async with secured_twice(factory) as (protocol, peer):
+        await scenario(protocol, peer)
+        await answer_the_end(peer.reader.outer)
+        exc = await protocol.ended
+        calls, received, kind = TOLD_TWICE[scenario.__name__]
+        assert (tuple(protocol.calls), bytes(protocol.received)) == (calls, received)
+        assert (None if exc is None else type(exc)) is kind or issubclass(type(exc), kind)
+
+
+@each_engine
+@pytest.mark.parametrize("scenario", TWICE, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("factory", (Recorder, PooledRecorder))
+@on("asyncio", *OURS)
+async def test_end_of_tls_in_tls_is_told_as_on_asyncio(engine, scenario, factory, force):
+    force(engine)
+    await check_told_twice(scenario, factory)
+
+
+@each_engine
+@pytest.mark.parametrize("scenario", FAILING, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("factory", (Recorder, PooledRecorder))
+@on(*("asyncio",) * TELLS, *OURS)
+async def test_error_of_tls_in_tls_is_told_as_on_asyncio(engine, scenario, factory, force):
+    force(engine)
+    await check_told_twice(scenario, factory)
+
+
+@each_engine
+@on("asyncio", *OURS)
+async def test_connection_lost_before_start_tls_has_begun_is_told(engine, force):
+    force(engine)
+    protocol, peer = await linked()
+    with peer:
+        upgrading = asyncio.ensure_future(net().start_tls(protocol.transport, protocol, SERVER_TLS, server_side=True))
+        protocol.transport.abort()
+        await asyncio.wait([upgrading])
+        assert upgrading.result() is None
+        assert await protocol.ended is None and protocol.calls == ["made", "lost"]

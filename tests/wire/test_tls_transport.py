@@ -157,6 +157,25 @@ async def test_flipped_bits_of_a_hello_fail_the_handshake_or_nothing(engine, for
     await asyncio.wait_for(server.wait_closed(), 5)
 
 
+@each_engine
+@on(*OURS)
+async def test_kernel_tls_that_is_asked_for_is_refused_and_all_is_as_without_it(engine, force):
+    """SSL_OP_ENABLE_KTLS: OpenSSL asks the BIO whether the kernel can take over, and goes on by itself."""
+    force(engine)
+    context = context_of_server()
+    context.options |= 1 << 3
+    async with secured(context=context) as (protocol, peer):
+        asked = protocol.transport.get_extra_info("sslcontext").options & 1 << 3
+        assert asked or ssl.OPENSSL_VERSION_INFO < (3,)
+        protocol.write(BLOCK[:300_000])
+        assert await peer.read(300_000) == BLOCK[:300_000]
+        peer.write(BLOCK[:300_000])
+        await eventually(lambda: protocol.received == BLOCK[:300_000])
+        protocol.transport.close()
+        await peer.read_end()
+        assert await protocol.ended is None
+
+
 # --- flow ----------------------------------------------------------------------------------------------------------
 
 @each_engine
