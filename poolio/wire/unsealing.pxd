@@ -6,7 +6,8 @@ from poolio.wire.tlsengine cimport Outcome
 
 cdef class Unsealing(Sealing):
     # --- what the subclass uses
-    # Let the carrier receive unless reading is paused, or something that was received is still to be delivered
+    # Let the carrier receive unless reading is paused, something that was received is still to be delivered, or the peer
+    # does not read the answers of TLS
     cdef int update_reading(self) except -1
     # Decrypt what has come, and forget it
     cdef Outcome pass_over(self) except *
@@ -25,6 +26,7 @@ cdef class Unsealing(Sealing):
     cdef inline int _take_one(self) except -1
     cdef int take(self) except -1
     cdef int _take_into_room(self) except -1
+    cdef int _answer(self) except -1
     cdef int _came_to(self, Outcome outcome) except -1
     cdef int _decide(self) except -1
     cdef object _unseal(self, Outcome *outcome)

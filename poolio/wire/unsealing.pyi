@@ -1,0 +1,3 @@
+from typing import Final
+
+BOUNDS: Final[dict[str, int]]

@@ -9,6 +9,9 @@ again; by protocols, which pause it.
 
 What was received and is not decrypted yet is kept in memory of its own size before any Python code runs, as that may
 receive into the scratch. While there is some, or reading is paused, nothing more is received.
+
+TLS itself answers some of what a peer sends, such as key updates. A peer that does not read these answers is not read
+from any more, until it does: they would pile up.
 """
 
 import asyncio
@@ -40,7 +43,9 @@ from poolio.memory.methods import forbid_new
 cdef enum:
     SCRATCH = 262144            # bytes: what is received at a time
     RECORD = 16384              # bytes that a record of TLS holds at most
+    MOST_ANSWERS = 65536        # bytes: 2,400 answers to key updates. A peer asks for one in 2 ** 24 records
 
+BOUNDS = {"MOST_ANSWERS": MOST_ANSWERS} 
 cdef str DATA_RECEIVED = "data_received"
 cdef str FAILED_TLS = "Fatal error on SSL protocol"
 
@@ -96,6 +101,8 @@ cdef class Unsealing(Sealing):
         if outcome != WANTS:
             self.engine.keep()
         self.carrier.state |= HEARD
+        if may_have_said(self.engine):
+            self._answer()
         if self.receives_as == RECEIVER:
             (<Receiver>self.protocol).receive(buf, self.carrier.context)
         else:
@@ -127,17 +134,30 @@ cdef class Unsealing(Sealing):
                 if self.phase != OPEN:                  # a callback of OpenSSL's has ended it
                     return 0
                 self.carrier.state |= HEARD
+                self._answer()
                 self._deliver(data)
                 if self.receives_as == UNDECIDED:       # there is another protocol
                     self._decide()
         self.engine.keep()
         return self._came_to(outcome)
 
+    cdef int _answer(self) except -1:
+        """Send what TLS has to say to what was read: answers to key updates, alerts. They are counted."""
+        data = self.engine.said()
+        if data is not None and not self.carrier.state & LOST:
+            if self.carrier.queue.first == NULL:
+                self.answered = 0
+            self.answered += len(data)
+            self.carrier.write_data(data)
+            if self.answered > MOST_ANSWERS:
+                self.update_reading()
+        return 0
+
     cdef int _came_to(self, Outcome outcome) except -1:
         """Act on what the last unseal() has found, when all that was decrypted is delivered."""
         if self.phase != OPEN and self.phase != FLUSHES or self.carrier.state & LOST:
             return 0
-        self.say()                                     # key updates, alerts
+        self._answer()
         if outcome == FAILED:
             exc, self.engine.failure = self.engine.failure, None
             return self.fail(exc, FAILED_TLS)
@@ -233,6 +253,7 @@ cdef class Unsealing(Sealing):
                 self.engine.keep()
                 if got > 0:
                     self.carrier.state |= HEARD
+                    self._answer()
                     self.protocol.buffer_updated(got)
         finally:
             PyContext_Exit(<PyObject *>context)
@@ -279,9 +300,20 @@ cdef class Unsealing(Sealing):
         """True if it is neither paused nor closing."""
         return not self.is_closing() and not self.flags & IS_PAUSED
 
+    def pause_writing(self):
+        """Called by the carrier when it has enough to send."""
+        Sealing.pause_writing(self)
+        self.update_reading()
+
+    def resume_writing(self):
+        """Called by the carrier when it has sent most of it."""
+        self.answered = 0
+        Sealing.resume_writing(self)
+        self.update_reading()
+
     cdef int update_reading(self) except -1:
-        """Let the carrier receive unless reading is paused, or something that was received is still to be delivered."""
         cdef bint holds = self.phase == OPEN and self.flags & (IS_PAUSED | GOES_ON) != 0
+        holds = holds or self.flags & IS_FULL and self.answered > MOST_ANSWERS
         if self.carrier is not None and holds != (self.carrier.state & PAUSED != 0):
             self.carrier.pause_reading() if holds else self.carrier.resume_reading()
         return 0
@@ -328,8 +360,8 @@ cdef class Unsealing(Sealing):
         while outcome == MORE:
             outcome = self.engine.unseal(PyByteArray_AS_STRING(waste), RECORD, &got)
         self.engine.keep()
+        self._answer()
         if outcome == FAILED:
-            self.say()
             exc, self.engine.failure = self.engine.failure, None
             self.stop_timer()
             self.fail(exc, FAILED_TLS)

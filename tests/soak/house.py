@@ -25,7 +25,8 @@ import traceback
 
 from audited import SoakError, stream_of
 from endpoint import BatchEndpoint, PlainEndpoint
-from figures import count_descriptors, heap_bytes, list_descriptors, resident_bytes, trim_heap
+from figures import count_descriptors, list_descriptors, resident_bytes, trim_heap
+from kit.memory import heap_bytes
 from plan import DATAGRAM_WIRES, POOLS, WIRES, Planner
 from session import BufferSession, Greeter
 from stream import Stream
