@@ -26,7 +26,8 @@ import ssl
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 from kit.pairs import PooledRecorder, Recorder, RoomRecorder
 from kit.wires import _authority
 from mutation import Mutation, pieces_of, records_of
