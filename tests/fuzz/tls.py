@@ -26,8 +26,8 @@ import ssl
 import sys
 import time
 
-HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from kit.pairs import PooledRecorder, Recorder, RoomRecorder
 from kit.wires import _authority
 from mutation import Mutation, pieces_of, records_of

@@ -41,6 +41,7 @@ pytestmark = [needs_own_transports, pytest.mark.usefixtures("default_pool_is_lef
 ONE = OURS[:1]
 READ = 262_144              # bytes that one read brings at most
 ANSWERS = 65_536            # bytes of TLS's own answers that may wait for the peer to read them
+UPDATES = 10_000            # 270 KB of answers
 HIGH = 65_536               # bytes of ciphertext above which a transport encrypts nothing
 LATEST, OLDER = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
 
@@ -90,7 +91,7 @@ async def test_key_updates_of_a_peer_that_reads_no_answer_queue_64_kib_and_a_rea
         carrier = protocol.transport.carrier
         shrink_kernel_buffers(carrier, peer.writer.get_extra_info("socket"))
         peer.writer.transport.pause_reading()
-        peer.writer.write(b"".join(peer.record(DATA, b"x") + peer.key_update(asks=True) for _ in range(20_000)))
+        peer.writer.write(b"".join(peer.record(DATA, b"x") + peer.key_update(asks=True) for _ in range(UPDATES)))
         await eventually(lambda: not carrier.is_reading())
         await turns(100)
         assert ANSWERS < carrier.get_write_buffer_size() <= 2 * HIGH + ANSWERS + READ
@@ -100,8 +101,8 @@ async def test_key_updates_of_a_peer_that_reads_no_answer_queue_64_kib_and_a_rea
                 end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
                 end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             peer.writer.transport.resume_reading()
-            reading = asyncio.ensure_future(peer.reader.readexactly(20_000 * 27))
-            await eventually(lambda: len(protocol.received) == 20_000)
+            reading = asyncio.ensure_future(peer.reader.readexactly(UPDATES * 27))
+            await eventually(lambda: len(protocol.received) == UPDATES)
             await eventually(carrier.is_reading)
             await reading
 
@@ -111,7 +112,7 @@ async def test_key_updates_of_a_peer_that_reads_no_answer_queue_64_kib_and_a_rea
 async def test_key_updates_that_ask_for_nothing_keep_nothing(engine, force):
     force(engine)
     async with forging(LATEST) as (protocol, peer):
-        updates = b"".join(peer.key_update(asks=False) for _ in range(20_000)) + peer.record(DATA, b"x")
+        updates = b"".join(peer.key_update(asks=False) for _ in range(UPDATES)) + peer.record(DATA, b"x")
         before = heap_bytes()
         peer.writer.write(updates)
         await eventually(lambda: protocol.received == b"x")
