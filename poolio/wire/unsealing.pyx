@@ -48,6 +48,7 @@ cdef enum:
 BOUNDS = {"MOST_ANSWERS": MOST_ANSWERS} 
 cdef str DATA_RECEIVED = "data_received"
 cdef str FAILED_TLS = "Fatal error on SSL protocol"
+cdef str FAILED_CALL = "Fatal error: protocol.data_received() call failed."
 
 
 cdef class Unsealing(Sealing):
@@ -339,7 +340,7 @@ cdef class Unsealing(Sealing):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fail(exc, FAILED_TLS)
+            self.fail(exc, FAILED_CALL)
 
     cdef int _read_off(self) except -1:
         """Something has come after close(): only the peer's close_notify counts."""
