@@ -6,6 +6,7 @@
 #   make soak-datagrams  10 million datagrams of mixed sizes at full rate, each compared, the missing ones accounted for
 #   make security        is any work that a peer can cause quadratic? 16 attacks with n and 4 n, by processor time
 #   make fuzz            the codecs under libFuzzer for FUZZ_SECONDS (60): any options, bytes and split; needs clang
+#   make fuzz-tls        TLS connections whose peer's bytes are changed and cut on their way, for FUZZ_SECONDS (60)
 #   make coverage        which lines of poolio, compiled ones as well, the tests run; fails under 95 %; takes 15 minutes
 #   make lint            ruff and cython-lint
 #   make types           mypy --strict and stubtest
@@ -37,7 +38,7 @@
 # pytest: for test, coverage and every VARIANT that runs pytest. SOAK="--seconds 60 --kinds streams --seed 7" are options of
 # tests/soak.
 
-.PHONY: test check soak soak-datagrams security fuzz coverage lint types docs bench bench-full figures echo wheel clean
+.PHONY: test check soak soak-datagrams security fuzz fuzz-tls coverage lint types docs bench bench-full figures echo wheel clean
 
 PYTHON ?= python3
 DEBUG_PYTHON ?= python3.11-dbg
@@ -168,6 +169,9 @@ fuzz: NEEDS = command -v clang >/dev/null || { echo "There is no clang: on Debia
 fuzz: export CC = clang
 fuzz: .venv-fuzz/.built
 	$(INSTALLED) .venv-fuzz/bin/python tests/fuzz $(FUZZ_SECONDS)
+
+fuzz-tls: $(VENV)/.with-test
+	$(BIN)/python tests/fuzz/tls.py --seconds $(FUZZ_SECONDS)
 
 # Compiled lines as well as Python's, in subprocesses and threads too (tests/kit/linetrace.py). Without what tracing can't bear:
 # a tracer allocates anywhere, so a collection may run Python and pass the GIL on in between (the two with threads), and

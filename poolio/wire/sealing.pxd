@@ -50,6 +50,7 @@ cdef class Sealing(Receiver):
     # writing, in bytes of what the user writes
     cdef WriteQueue backlog        # not encrypted yet
     cdef Py_ssize_t sealed         # encrypted since the carrier's queue was last empty
+    cdef Py_ssize_t answered       # bytes with which TLS itself has answered the peer, since then or since it read on
     cdef Py_ssize_t high_water
     cdef Py_ssize_t low_water
 

@@ -6,7 +6,8 @@ from poolio.wire.tlsengine cimport Outcome
 
 cdef class Unsealing(Sealing):
     # --- what the subclass uses
-    # Let what is below receive unless reading is paused, or something that came is still to be delivered
+    # Let what is below receive unless reading is paused, something that came is still to be delivered, or the peer does
+    # not read the answers of TLS
     cdef int update_reading(self) except -1
     # Deliver what has come before, in the loop's next turn
     cdef int go_on_soon(self) except -1
@@ -28,6 +29,7 @@ cdef class Unsealing(Sealing):
     cdef inline int _take_one(self) except -1
     cdef int take(self) except -1
     cdef int _take_into_room(self) except -1
+    cdef int _answer(self) except -1
     cdef int _came_to(self, Outcome outcome) except -1
     cdef int _decide(self) except -1
     cdef object _unseal(self, Outcome *outcome)

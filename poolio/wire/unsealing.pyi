@@ -1,4 +1,8 @@
+from typing import Final
+
 from poolio.wire.sealing import Sealing
+
+BOUNDS: Final[dict[str, int]]
 
 class Unsealing(Sealing):
     def pause_reading(self) -> None: ...

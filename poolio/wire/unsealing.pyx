@@ -11,6 +11,9 @@ TLS in TLS: an inner transport receives the Buffers that the outer one has decry
 
 What was received and is not decrypted yet is kept in memory of its own size before any Python code runs, as that may
 receive into the scratch. While there is some, or reading is paused, nothing more is received.
+
+TLS itself answers some of what a peer sends, such as key updates. A peer that does not read these answers is not read
+from any more, until it does: they would pile up.
 """
 
 import asyncio
@@ -42,9 +45,12 @@ from poolio.memory.methods import forbid_new
 cdef enum:
     SCRATCH = 262144            # bytes: what is received at a time
     RECORD = 16384              # bytes that a record of TLS holds at most
+    MOST_ANSWERS = 65536        # bytes: 2,400 answers to key updates. A peer asks for one in 2 ** 24 records
 
+BOUNDS = {"MOST_ANSWERS": MOST_ANSWERS}
 cdef str DATA_RECEIVED = "data_received"
 cdef str FAILED_TLS = "Fatal error on SSL protocol"
+cdef str FAILED_CALL = "Fatal error: protocol.data_received() call failed."
 
 
 cdef class Unsealing(Sealing):
@@ -119,6 +125,8 @@ cdef class Unsealing(Sealing):
         if outcome != WANTS:
             self.engine.keep()
         self.carrier.state |= HEARD
+        if may_have_said(self.engine):
+            self._answer()
         if self.receives_as == RECEIVER:
             (<Receiver>self.protocol).receive(buf, self.carrier.context)
         else:
@@ -150,17 +158,30 @@ cdef class Unsealing(Sealing):
                 if self.phase != OPEN:                  # a callback of OpenSSL's has ended it
                     return 0
                 self.carrier.state |= HEARD
+                self._answer()
                 self._deliver(data)
                 if self.receives_as == UNDECIDED:       # there is another protocol
                     self._decide()
         self.engine.keep()
         return self._came_to(outcome)
 
+    cdef int _answer(self) except -1:
+        """Send what TLS has to say to what was read: answers to key updates, alerts. They are counted."""
+        data = self.engine.said()
+        if data is not None and not self.carrier.state & LOST:
+            if self.carrier.queue.first == NULL:
+                self.answered = 0
+            self.answered += len(data)
+            (<Sealing>self.below).write_data(data) if self.is_inner() else self.carrier.write_data(data)
+            if self.answered > MOST_ANSWERS:
+                self.update_reading()
+        return 0
+
     cdef int _came_to(self, Outcome outcome) except -1:
         """Act on what the last unseal() has found, when all that was decrypted is delivered."""
         if self.phase != OPEN and self.phase != FLUSHES or self.carrier.state & LOST:
             return 0
-        self.say()                                     # key updates, alerts
+        self._answer()
         if outcome == FAILED:
             exc, self.engine.failure = self.engine.failure, None
             return self.fail(exc, FAILED_TLS)
@@ -258,6 +279,7 @@ cdef class Unsealing(Sealing):
                 self.engine.keep()
                 if got > 0:
                     self.carrier.state |= HEARD
+                    self._answer()
                     self.protocol.buffer_updated(got)
         finally:
             PyContext_Exit(<PyObject *>context)
@@ -305,9 +327,23 @@ cdef class Unsealing(Sealing):
         """True if it is neither paused nor closing."""
         return not self.is_closing() and not self.flags & IS_PAUSED
 
+    def pause_writing(self):
+        """Called by the carrier when it has enough to send."""
+        Sealing.pause_writing(self)
+        self.update_reading()
+
+    def resume_writing(self):
+        """Called by the carrier when it has sent most of it."""
+        self.answered = 0
+        Sealing.resume_writing(self)
+        self.update_reading()
+
     cdef int update_reading(self) except -1:
-        """Let what is below receive unless reading is paused, or something that came is still to be delivered."""
+        """Let what is below receive unless reading is paused, or something that came is still to be delivered, or the
+        peer does not read the answers of TLS.
+        """
         cdef bint holds = self.phase == OPEN and self.flags & (IS_PAUSED | GOES_ON) != 0
+        holds = holds or self.flags & IS_FULL and self.answered > MOST_ANSWERS
         if self.carrier is not None and (self.is_inner() or holds != (self.carrier.state & PAUSED != 0)):
             self.below.pause_reading() if holds else self.below.resume_reading()
         return 0
@@ -341,7 +377,7 @@ cdef class Unsealing(Sealing):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fail(exc, FAILED_TLS)
+            self.fail(exc, FAILED_CALL)
 
     cdef int _read_off(self) except -1:
         """Something has come after close(): only the peer's close_notify counts."""
@@ -362,8 +398,8 @@ cdef class Unsealing(Sealing):
         while outcome == MORE:
             outcome = self.engine.unseal(PyByteArray_AS_STRING(waste), RECORD, &got)
         self.engine.keep()
+        self._answer()
         if outcome == FAILED:
-            self.say()
             exc, self.engine.failure = self.engine.failure, None
             self.stop_timer()
             self.fail(exc, FAILED_TLS)

@@ -1,5 +1,6 @@
-"""Owns looks at memory from outside a pool: by address, whoever it belongs to now; and the sizes of slabs that
-tests use. Called by conftest and by the tests of memory, framing, protocols and wire.
+"""Owns looks at memory from outside a pool: by address, whoever it belongs to now; what C code has of the heap; and the
+sizes of slabs that tests use. Called by conftest, by the tests of memory, framing, protocols, wire and security, and by
+the soak.
 """
 
 import ctypes
@@ -47,3 +48,21 @@ def places_of(pid, needle):
                 memory.seek(start)
                 count += memory.read(end - start).count(needle)
     return count
+
+
+class Mallinfo(ctypes.Structure):
+    """What glibc's mallinfo2() returns."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
+
+
+def heap_bytes():
+    """In use of malloc's heap: what C code has asked for, and Python's larger objects. 0: this libc does not say."""
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return 0
+    ask.restype = Mallinfo
+    figures = ask()
+    return figures.uordblks + figures.hblkhd

@@ -12,11 +12,12 @@ from kit.wires import CLIENT_TLS
 class TLSByHand:
     """The client of a handshake. `reader` and `writer`: the plain connection's. `to_send()` is what it has to say."""
 
-    def __init__(self, reader, writer):
+    def __init__(self, reader, writer, context=CLIENT_TLS):
         self.reader = reader
         self.writer = writer
+        self.heard = b""                    # the beginning of what has come
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = CLIENT_TLS.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self._shake()
 
     def _shake(self):
@@ -31,6 +32,7 @@ class TLSByHand:
     async def _more(self):
         data = bytes(await self.reader.read(65_536))
         assert data, "the peer has ended the connection"
+        self.heard = self.heard or data
         self.incoming.write(data)
 
     async def handshake(self):

@@ -18,12 +18,12 @@ each_engine = pytest.mark.parametrize("engine", ("openssl", "memorybio"))
 
 
 @contextlib.asynccontextmanager
-async def secured(factory=PooledRecorder, context=SERVER_TLS, **options):
+async def secured(factory=PooledRecorder, context=SERVER_TLS, peer=TLSByHand, **options):
     """(the server's protocol, a peer whose handshake is done). The protocol's transport is aborted at the end."""
     made = []
     server = await net().create_server(listed_in(made, factory), "127.0.0.1", 0, ssl=context, **options)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    peer = TLSByHand(reader, writer)
+    peer = peer(reader, writer)
     try:
         await peer.handshake()
         writer.write(peer.to_send())

@@ -17,7 +17,7 @@ from kit.wires import OURS, eventually
 import poolio
 from poolio.memory import slab
 from poolio.streams import reader
-from poolio.wire import address, datagram, listener, outbox, shortage, stream
+from poolio.wire import address, datagram, listener, outbox, shortage, stream, unsealing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "SECURITY.md"
@@ -78,7 +78,8 @@ def test_limits_of_the_table_are_those_of_the_code():
         outbox.BOUNDS["DATAGRAM_HEADER"], 1, datagram.BOUNDS["ENOUGH"],
         listener.BOUNDS["ACCEPTS"],
         backlog, constants.ACCEPT_RETRY_DELAY, shortage.PATIENCE_SECONDS,
-        constants.SSL_HANDSHAKE_TIMEOUT, constants.SSL_SHUTDOWN_TIMEOUT, address.BOUNDS["RECENT"],
+        constants.SSL_HANDSHAKE_TIMEOUT, constants.SSL_SHUTDOWN_TIMEOUT,
+        unsealing.BOUNDS["MOST_ANSWERS"], address.BOUNDS["RECENT"],
         slab.KEEP_FREE_BYTES, slab.IDLE_SECONDS,
     ]
 

@@ -52,6 +52,8 @@ class Audited:
         self.expect(not self.made and not self.lost, "connection_made()")
         self.expect(type(stream_of(transport)) is StreamTransport, f"a transport of {type(transport)}")
         self.made = True
+        if is_tls(transport):
+            self.house.counts[f"TLS by {transport.get_extra_info('tls_engine')}"] += 1
         self.house.connections.add(self)
         self.house.counts["made"] += 1
 
@@ -79,10 +81,12 @@ class Audited:
     def may_receive(self, what):
         self.expect(self.made and not self.lost and not self.at_end, what)
         self.expect(not self.holds, f"{what} while reading is paused")
-        self.expect(not self.is_done or is_tls(self.transport), f"{what} after close() or abort()")
+        self.expect(not self.is_done, f"{what} after close() or abort()")
 
     def reach_end(self):
-        if not is_tls(self.transport):                  # asyncio's TLS tells the end to whom it does not tell data
+        if is_tls(self.transport):                      # whose close_notify also counts after close(), as on asyncio
+            self.expect(self.made and not self.lost and not self.at_end, "eof_received()")
+        else:
             self.may_receive("eof_received()")
         self.at_end = True
 

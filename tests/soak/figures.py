@@ -26,24 +26,6 @@ def resident_bytes():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-class Mallinfo(ctypes.Structure):
-    """What glibc's mallinfo2() returns."""
-
-    _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
-
-
-def heap_bytes():
-    """In use of malloc's heap: what C code has asked for, and Python's larger objects. 0: this libc does not say."""
-    try:
-        ask = ctypes.CDLL(None).mallinfo2
-    except AttributeError:
-        return 0
-    ask.restype = Mallinfo
-    figures = ask()
-    return figures.uordblks + figures.hblkhd
-
-
 def trim_heap():
     """What glibc keeps for later is not growth."""
     with contextlib.suppress(AttributeError):

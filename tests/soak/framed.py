@@ -9,7 +9,7 @@ FramedSession.
 
 import asyncio
 
-from audited import Audited, SoakError, is_tls
+from audited import Audited, SoakError
 from plan import KEEPS, Kind, may_answer
 from terms import Literal
 from writing import cuts
@@ -30,9 +30,13 @@ class Framing:
 
     def feed(self, data):
         """An error comes after all frames before it, in a call of its own."""
-        while frames := self.codec.feed(data):
-            self.answer_frames(frames)
-            data = b""
+        try:
+            while frames := self.codec.feed(data):
+                self.answer_frames(frames)
+                data = b""
+        except poolio.FrameTooLarge:                    # the connection may be lost because of what was answered
+            self.house.counts["raised"] += 1
+            raise
 
     def answer_frames(self, frames):
         self.may_receive("frames_received()")
@@ -62,7 +66,6 @@ class Framing:
         if isinstance(exc, poolio.FrameTooLarge):
             self.expect(self.plan.kind is Kind.REFUSED, f"connection_lost({exc!r})")
             self.expect(self.decoded == len(self.plan.frames), f"{self.decoded} frames before a large one")
-            self.house.counts["raised"] += not is_tls(self.transport)       # whose connection may be lost without it
         elif self.codec is not None and self.decoded == len(self.plan.frames):
             self.expect(self.codec.discarded == self.plan.discarded, f"{self.codec.discarded} frames dropped")
 

@@ -180,8 +180,7 @@ class Link:
             self.out = memoryview(self.plan.text.at(self.sent, size))
         elif size is None and self.plan.end is End.HALF and not self.shut:
             self.shut = True
-            with contextlib.suppress(OSError):          # reset meanwhile: reading will tell
-                self.sock.shutdown(socket.SHUT_WR)
+            self.wire.shut()
 
     # --- receiving --------------------------------------------------------------------------------------
 

@@ -71,7 +71,6 @@ class End(enum.IntEnum):
 
 PAUSES, KEEPS, SMALL, IGNORES, STAYS, BYTES, ROOM = (1 << bit for bit in range(7))
 SHARED = (How.PLAIN, How.DIRECT, How.LINES, How.PIECES, How.OWN)        # others read the Buffer afterwards
-NOT_OVER_TLS = (How.DIRECT,)            # asyncio's transport takes no Buffers
 ANY_END = (End.FINISH, End.HALF, End.RESET, End.DROP)
 MAY_BE_RESET = (Kind.ABORT, Kind.RAISE, Kind.REFUSED, Kind.VICTIM)
 # how many of a hundred or so, and how the client may end it
@@ -92,8 +91,7 @@ GROUPS = {
     "datagrams": (Kind.DATAGRAMS,),
 }
 TLS = ("tls", "start_tls")
-WITH_TLS = {Kind.ECHO: ("tls",), Kind.CLOSE: ("tls",), Kind.FRAMES: ("tls",), Kind.REFUSED: ("tls",),
-            Kind.STREAM: TLS}
+WITH_TLS = (Kind.ECHO, Kind.GATHER, Kind.ABORT, Kind.CLOSE, Kind.RAISE, Kind.KILLER, Kind.VICTIM)
 WIRES = ("unix", "tcp4", "tcp6")
 DATAGRAM_WIRES = ("udp4", "udp6", "unixgram")
 POOLS = 4                               # the default pool, and one of each zeroing mode
@@ -209,12 +207,12 @@ class Planner:
         ends = (End.FINISH, End.HALF) if kind is Kind.VICTIM else KINDS[kind][1]
         wire = dice.choice(WIRES)
         if kind in WITH_TLS and dice.random() < 0.3:
-            wire = dice.choice(WITH_TLS[kind])
-        if wire in TLS:
-            ends = [end for end in ends if end is not End.HALF]         # TLS has no half-closed connections
+            wire = "tls"
         sizes = [draw_size(dice, LARGEST) for _ in range(dice.randint(1, 6) if kind is not Kind.GREETED else 0)]
-        plan = Plan(number, part, kind, dice.choice(ends), draw_how(dice, kind, wire), wire, dice.randrange(POOLS),
+        plan = Plan(number, part, kind, dice.choice(ends), draw_how(dice, kind), wire, dice.randrange(POOLS),
                     draw_flags(dice, kind, wire), self.seed, dice.randrange(PERIOD), sizes)
+        if wire in TLS and plan.end is End.HALF and plan.how is How.LATER:
+            plan.how = How.PLAIN                        # a transport of TLS closes when its peer has ended
         if plan.how is How.SCRIBBLE:
             plan.flags &= ~KEEPS                        # what is kept would change
         draw_pace(dice, plan)
@@ -276,12 +274,11 @@ def draw_size(dice, most):
     return int(math.exp(dice.uniform(0, math.log(most))))
 
 
-def draw_how(dice, kind, wire):
+def draw_how(dice, kind):
     if kind is Kind.SOURCE:
         return dice.choice(SHARED)
     may_be_later = kind in (Kind.ECHO, Kind.VICTIM, Kind.KILLER)
-    return dice.choice([how for how in How if (how is not How.LATER or may_be_later) and (
-        wire not in TLS or how not in NOT_OVER_TLS)])
+    return dice.choice([how for how in How if how is not How.LATER or may_be_later])
 
 
 def draw_flags(dice, kind, wire):

@@ -51,7 +51,10 @@ class Session(Framing, Audited):
 
     def eof_received(self):
         self.reach_end()
-        if is_tls(self.transport):                      # TLS has no half-closed connections
+        if is_tls(self.transport):                      # it closes when what is written here is sent
+            if self.kind is Kind.GATHER:
+                self.put_gathered()
+            self.house.counts["close_notify"] += 1
             return None
         if self.kind is Kind.GATHER:
             self.send_gathered()
@@ -177,11 +180,14 @@ class Session(Framing, Audited):
         self.parts.append(data)
 
     def send_gathered(self):
+        self.put_gathered()
+        self.end_after_eof()
+
+    def put_gathered(self):
         for part in self.parts:
             if not self.transport.is_closing():         # it may fail meanwhile
                 self.put(part)
         self.parts.clear()
-        self.end_after_eof()
 
     def end_after_eof(self):
         if self.waiting and not self.lost:
@@ -281,13 +287,11 @@ class BufferSession(Session, poolio.Protocol):
 
 
 class BytesSession(Session, asyncio.Protocol):
-    """asyncio's TLS takes no Buffers, and refers to what it is given."""
-
     def write(self, data):
-        self.transport.write(bytes(data) if is_tls(self.transport) else data)
+        self.transport.write(data)
 
     def writelines(self, lines):
-        self.transport.writelines(map(bytes, lines) if is_tls(self.transport) else lines)
+        self.transport.writelines(lines)
 
 
 class RoomSession(Session, asyncio.BufferedProtocol):
@@ -295,7 +299,7 @@ class RoomSession(Session, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint):
         self.room = bytearray(self.dice.choice((100, 5000, 65_536)))
-        return memoryview(self.room)        # asyncio's TLS loses what it reads into slices of a bytearray
+        return self.room
 
     def buffer_updated(self, count):
         self.data_received(bytes(self.room[:count]))

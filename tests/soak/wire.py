@@ -5,6 +5,7 @@ ConnectionError if the connection is broken.
 """
 
 import contextlib
+import socket
 import ssl
 
 import trustme
@@ -26,6 +27,11 @@ class PlainWire:
     def receive(self, most):
         return self.sock.recv(most)
 
+    def shut(self):
+        """Nothing more will be sent; what comes is still read."""
+        with contextlib.suppress(OSError):              # reset meanwhile: reading will tell
+            self.sock.shutdown(socket.SHUT_WR)
+
     def say_goodbye(self):
         """Nothing more to be said: close() says so."""
 
@@ -38,8 +44,8 @@ class TLSWire:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self.rest = b""             # encrypted, and not yet taken by the kernel
+        self.ahead = b""            # decrypted, and not yet asked for
         self.is_ready = False
-        self.at_end = False
 
     @property
     def wants_to_send(self):
@@ -47,7 +53,7 @@ class TLSWire:
 
     @property
     def has_more(self):
-        return self.is_ready and bool(self.tls.pending() or self.incoming.pending)
+        return self.is_ready and bool(self.ahead or self.tls.pending() or self.incoming.pending)
 
     def proceed(self):
         """The handshake, as far as it goes; BlockingIOError until it is complete."""
@@ -78,6 +84,9 @@ class TLSWire:
 
     def receive(self, most):
         """Empty at the end, which has to be told by TLS; ConnectionError if it is not."""
+        if self.ahead:
+            data, self.ahead = self.ahead[:most], self.ahead[most:]
+            return data
         while True:
             with contextlib.suppress(ssl.SSLWantReadError):
                 if self.is_ready:
@@ -100,6 +109,13 @@ class TLSWire:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
+
+    def shut(self):
+        """By a close_notify. Python's unwrap() also looks for the other one, and would fall over data before it."""
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            while data := self.read(CHUNK):
+                self.ahead += data
+        self.say_goodbye()
 
     def say_goodbye(self):
         if self.is_ready:

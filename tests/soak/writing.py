@@ -5,7 +5,6 @@ Refuses to know why it is written, and of the session all but its dice, house, t
 
 import itertools
 
-from audited import is_tls
 from plan import How
 
 
@@ -17,8 +16,7 @@ def cuts(dice, length, most):
 
 def write_lines(session, data):
     lines = [data[part] for part in cuts(session.dice, len(data), 7)]
-    who = session if is_tls(session.transport) else session.dice.choice((session, session.transport))
-    who.writelines(lines)
+    session.dice.choice((session, session.transport)).writelines(lines)
 
 
 def write_pieces(session, data):

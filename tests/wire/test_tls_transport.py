@@ -322,6 +322,27 @@ def remembered(made, factory):
     return make
 
 
+@each_engine
+@pytest.mark.parametrize("pauses", (False, True))
+@on(*OURS)
+async def test_protocol_that_raises_is_reported_alike_whether_it_has_paused_before_or_not(engine, pauses, force):
+    force(engine)
+    errors = collect_errors()
+
+    class Raising(Room):
+        def buffer_updated(self, count):
+            if self.received or not pauses:
+                raise ZeroDivisionError
+            super().buffer_updated(count)
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self.transport.resume_reading)
+
+    async with secured(Raising) as (protocol, peer):
+        peer.write(b"more than seven bytes")
+        assert isinstance(await protocol.ended, ZeroDivisionError)
+        assert [error["message"] for error in errors] == ["Fatal error: protocol.data_received() call failed."]
+
+
 # --- memory --------------------------------------------------------------------------------------------------------
 
 KEEPER = """
