@@ -63,6 +63,8 @@ cdef class Sealing(Receiver):
     cdef bint is_inner(self) noexcept
     # Send what TLS itself has to say
     cdef int say(self) except -1
+    # Write what is encrypted to what is below
+    cdef int pass_on(self, data) except -1
     # Encrypt what waits, until the carrier has enough to send
     cdef int seal_backlog(self) except -1
     # Let the carrier tell in time for the water marks that hold here

@@ -161,8 +161,9 @@ cdef class Sealing(Receiver):
 
     cdef int say(self) except -1:
         data = self.engine.said()
-        if data is None or self.carrier.state & LOST:
-            return 0
+        return 0 if data is None or self.carrier.state & LOST else self.pass_on(data)
+
+    cdef int pass_on(self, data) except -1:
         return (<Sealing>self.below).write_data(data) if self.is_inner() else self.carrier.write_data(data)
 
     cdef bint is_inner(self) noexcept:

@@ -172,7 +172,7 @@ cdef class Unsealing(Sealing):
             if self.carrier.queue.first == NULL:
                 self.answered = 0
             self.answered += len(data)
-            (<Sealing>self.below).write_data(data) if self.is_inner() else self.carrier.write_data(data)
+            self.pass_on(data)
             if self.answered > MOST_ANSWERS:
                 self.update_reading()
         return 0
