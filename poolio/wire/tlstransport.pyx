@@ -211,7 +211,7 @@ cdef class TLSTransport(Unsealing):
             self._tell_end()
         finally:
             PyContext_Exit(<PyObject *>context)
-        self.carrier.close()            # the timer goes on: a peer that does not read must not keep what is still queued
+        self.carrier.close()            # the timer goes on: a peer that does not read must not keep it open
         return 0
 
     cdef int end_of_peer(self) except -1:
