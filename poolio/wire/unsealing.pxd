@@ -6,8 +6,8 @@ from poolio.wire.tlsengine cimport Outcome
 
 cdef class Unsealing(Sealing):
     # --- what the subclass uses
-    # Let the carrier receive unless reading is paused, something that was received is still to be delivered, or the peer
-    # does not read the answers of TLS
+    # Let the carrier receive unless reading is paused, something that was received is still to be delivered, or the
+    # peer does not read the answers of TLS
     cdef int update_reading(self) except -1
     # Decrypt what has come, and forget it
     cdef Outcome pass_over(self) except *

@@ -45,7 +45,7 @@ cdef enum:
     RECORD = 16384              # bytes that a record of TLS holds at most
     MOST_ANSWERS = 65536        # bytes: 2,400 answers to key updates. A peer asks for one in 2 ** 24 records
 
-BOUNDS = {"MOST_ANSWERS": MOST_ANSWERS} 
+BOUNDS = {"MOST_ANSWERS": MOST_ANSWERS}
 cdef str DATA_RECEIVED = "data_received"
 cdef str FAILED_TLS = "Fatal error on SSL protocol"
 cdef str FAILED_CALL = "Fatal error: protocol.data_received() call failed."
