@@ -107,6 +107,7 @@ cdef class TLSTransport(Unsealing):
             failure = exc
         finally:
             self.flags &= ~<unsigned int>INSIDE
+            self.engine.rest()
         if self.phase != SHAKES or self.carrier.state & LOST:       # a callback has ended it
             return 0
         self.say()                                                 # an alert, too
@@ -125,7 +126,7 @@ cdef class TLSTransport(Unsealing):
         self.stop_timer()
         self.phase = OPEN
         self.flags |= IS_SECURED
-        self.engine.settle()
+        self.engine.settle(self.carrier.reactor)
         if self.is_inner():
             self.engine.runs_python = True                  # what it seals is not the carrier's to send
         if not self.engine.has_more():
@@ -204,7 +205,10 @@ cdef class TLSTransport(Unsealing):
             return 0
         try:
             if not self.flags & PEER_AT_END:
-                self.engine.sslobj.unwrap()
+                try:
+                    self.engine.sslobj.unwrap()
+                finally:
+                    self.engine.rest()
         except SSLAgainErrors:
             return self.say()
         except ssl.SSLError as exc:
@@ -284,6 +288,7 @@ cdef class TLSTransport(Unsealing):
                     context = free_context(self.carrier.context)
                 self._loop.call_soon(protocol.connection_lost, exc, context=context)
         finally:
+            self.engine.rest()
             self._wake(exc)
             self.forget()
 
