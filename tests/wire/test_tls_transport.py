@@ -381,16 +381,19 @@ def test_on_release_a_secret_that_came_and_went_over_tls_is_gone(version, tmp_pa
     _authority.configure_trust(context)
     context.maximum_version = version
     secret = os.urandom(32)
-    keeper = subprocess.Popen([sys.executable, "-c", KEEPER, tmp_path / "pem"], stdout=subprocess.PIPE)
-    with keeper, socket.create_connection(("127.0.0.1", int(keeper.stdout.readline()))) as plain, \
-            context.wrap_socket(plain, server_hostname="localhost") as peer:
+    environment = {**os.environ, "POOLIO_TLS_ENGINE": ""}       # MemoryBIO is not wiped
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", KEEPER, tmp_path / "pem"], stdout=subprocess.PIPE, env=environment)
+    with keeper, contextlib.ExitStack() as at_end:
+        at_end.callback(keeper.kill)
+        plain = at_end.enter_context(socket.create_connection(("127.0.0.1", int(keeper.stdout.readline()))))
+        peer = at_end.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
         for sent, places in ((secret, 1), (b"send", 1), (b"drop", 0)):
             peer.sendall(sent)
             answer = b""
             while not answer.endswith(b"done"):
                 answer += peer.recv(100)
             assert places_of(keeper.pid, secret) == places, sent
-        keeper.kill()
 
 
 # --- callbacks of OpenSSL's ---------------------------------------------------------------------------------------
