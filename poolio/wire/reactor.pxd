@@ -82,6 +82,7 @@ cdef class Reactor:
     cdef int defer(self, callback, argument, context) except -1
     cdef bint has_only_deferred(self) except -1
     cdef int run_deferred(self) except -1
+    cdef int run_deferred_now(self) except -1
     cdef int make_pass(self) except -1
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1

@@ -262,15 +262,20 @@ cdef class Reactor:
 
     cdef int run_deferred(self) except -1:
         """Make such a turn: callbacks run before what is ready by now."""
-        cdef Py_ssize_t _
         cdef int count = self.look()
+        self.run_deferred_now()
+        self.handle_seen()
+        return count
+
+    cdef int run_deferred_now(self) except -1:
+        """The same without asking what is ready."""
+        cdef Py_ssize_t _
         for _ in range(self.deferred):
             if PyObject_Size(self.callbacks) > 0:       # or a loop that one of them ran has run the others
                 handle = self.callbacks.popleft()
                 if not handle._cancelled:
                     handle._run()
-        self.handle_seen()
-        return count
+        return 0
 
     cdef int _waited(self, int count) except -1:
         if count >= 0:
