@@ -55,6 +55,8 @@ from poolio.c.net cimport (
     poolio_event, poolio_event_data, poolio_now,
 )
 from poolio.c.python cimport PyContext_Copy, PyContext_Enter, PyContext_Exit, PyList_GET_ITEM, PyList_GET_SIZE
+from poolio.c.turns cimport poolio_length
+from poolio.wire.schedule cimport Schedule
 
 cdef enum:
     # Passes for each call by one of asyncio's own loops, while it has no callback that comes first. A turn of such a
@@ -244,7 +246,9 @@ cdef class Reactor:
 
     cdef int defer(self, callback, argument, context) except -1:
         """Call callback(argument) in the loop's next turn. The callback takes 1 off `deferred` when it runs."""
-        if self.callbacks is None:
+        if self.schedule is not None:
+            self.schedule.put(callback, argument, context)
+        elif self.callbacks is None:
             self.loop.call_soon(callback, argument, context=context)
         else:
             self.callbacks.append(self.handle_type(callback, (argument,), self.loop, context))
@@ -258,7 +262,7 @@ cdef class Reactor:
         """
         if self.in_debug:
             return False
-        return self.deferred > 0 and self.callbacks is not None and PyObject_Size(self.callbacks) == self.deferred
+        return self.deferred > 0 and self.callbacks is not None and poolio_length(self.callbacks) == self.deferred
 
     cdef int run_deferred(self) except -1:
         """Make such a turn: callbacks run before what is ready by now."""
@@ -271,10 +275,14 @@ cdef class Reactor:
         """The same without asking what is ready."""
         cdef Py_ssize_t _
         for _ in range(self.deferred):
-            if PyObject_Size(self.callbacks) > 0:       # or a loop that one of them ran has run the others
-                handle = self.callbacks.popleft()
-                if not handle._cancelled:
-                    handle._run()
+            if poolio_length(self.callbacks) == 0:      # a loop that one of them ran has run the others
+                break
+            if self.schedule is not None:
+                self.schedule.run_first()
+                continue
+            handle = self.callbacks.popleft()
+            if not handle._cancelled:
+                handle._run()
         return 0
 
     cdef int _waited(self, int count) except -1:
@@ -526,6 +534,7 @@ cdef object adopt(Reactor reactor, object loop):
     reactor.callbacks = loop._ready
     reactor.handle_type = loop._handle_type
     reactor.acts_in_select = True
+    reactor.schedule = loop if isinstance(loop, Schedule) else None
     _reactors[id(loop)] = reactor
 
 
