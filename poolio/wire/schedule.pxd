@@ -11,3 +11,7 @@ cdef class Schedule:
     cdef int put(self, callback, argument, context) except -1
     # Take the first of _ready, and run it unless it is cancelled
     cdef int run_first(self) except -1
+
+
+# The same of the queue of a loop that is not poolio's
+cdef int run_first_of(callbacks) except -1

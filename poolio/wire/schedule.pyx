@@ -12,3 +12,10 @@ cdef class Schedule:
 
     cdef int run_first(self) except -1:
         raise NotImplementedError
+
+
+cdef int run_first_of(callbacks) except -1:
+    handle = callbacks.popleft()
+    if not handle._cancelled:
+        handle._run()
+    return 0
