@@ -7,7 +7,7 @@ from typing import cast
 
 from benchmarks.session import Part
 
-PARTS = ("zeroing", "echo", "streams", "framing", "commands", "datagrams", "tls", "loop", "programs", "memory",
+PARTS = ("zeroing", "echo", "first", "streams", "framing", "commands", "datagrams", "tls", "loop", "programs", "memory",
          "allocation", "operations", "latency", "instructions")
 NOT_SHOWN = "What it does not show: "
 

@@ -1,8 +1,8 @@
 """Which echo servers are compared? For each row a process: -m benchmarks.servers ROW [PEM [idle]], ends with stdin.
 
-All echo what they receive and nothing else: no backpressure, no framing; COUNTING do something with it, ANSWERS copy it
-into fresh memory first. The client has one message outstanding on each connection, so no queue grows beyond it. The
-server pins itself to the first allowed core and prints its port.
+All echo what they receive and nothing else: no backpressure, no framing; COUNTING do something with it, CLOSERS close
+behind it, ANSWERS copy it into fresh memory first. The client has one message outstanding on each connection, so no
+queue grows beyond it. The server pins itself to the first allowed core and prints its port.
 
 "one bytearray" is what a careful author writes by hand on asyncio: 64 KiB for each connection, kept for its life. Up
 to CPython 3.11 the transport copies what it can't send at once, so a view of the bytearray may be written; later ones
@@ -79,6 +79,18 @@ class OwnBytearrayEcho(asyncio.BufferedProtocol):
 class PooledEcho(poolio.Protocol):
     def data_received(self, buf: poolio.Buffer) -> None:
         self.write(buf)
+
+
+class ClosingEcho(PlainEcho):
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.transport.close()
+
+
+class ClosingPooledEcho(PooledEcho):
+    def data_received(self, buf: poolio.Buffer) -> None:
+        self.write(buf)
+        self.transport.close()
 
 
 def pooled(zeroing: str) -> Callable[[], asyncio.BaseProtocol]:
@@ -171,6 +183,12 @@ def become_the_limit(context: ssl.SSLContext | None) -> None:
     os.execv(programs / "limit_tls", ["limit_tls", *sys.argv[2:]])
 
 
+def become_the_closing_limit(context: ssl.SSLContext | None) -> None:
+    from benchmarks import places
+
+    os.execv(places.programs() / "limit", ["limit", "closing"])
+
+
 LIMIT = "C epoll, static buffer"
 ROWS = {
     LIMIT: Row(become_the_limit),
@@ -214,6 +232,23 @@ COUNTING = {
     "poolio transports, uvloop, counting": on_loop("uvloop", lambda: CountingPooledEcho, net=poolio),
     "poolio.EventLoop, counting": on_loop("poolio", lambda: CountingPooledEcho),
     "poolio.EventLoop, asyncio.Protocol, counting": on_loop("poolio", lambda: CountingEcho),
+}
+# They close behind their first answer. rloop is not among them: rloop 0.5.0 leaves such a connection open.
+CLOSING = {
+    LIMIT: f"{LIMIT}, closing", **{row: f"{row}, closing" for row in (
+        "asyncio Protocol, warm heap", "uvloop Protocol", "aiofastnet, uvloop", "poolio transports, asyncio",
+        "poolio transports, uvloop", "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol",
+    )}
+}
+CLOSERS = {
+    "C epoll, static buffer, closing": Row(become_the_closing_limit),
+    "asyncio Protocol, warm heap, closing": on_loop("asyncio", lambda: ClosingEcho),
+    "uvloop Protocol, closing": on_loop("uvloop", lambda: ClosingEcho),
+    "aiofastnet, uvloop, closing": on_loop("uvloop", lambda: ClosingEcho, net=FastNet()),
+    "poolio transports, asyncio, closing": on_loop("asyncio", lambda: ClosingPooledEcho, net=poolio),
+    "poolio transports, uvloop, closing": on_loop("uvloop", lambda: ClosingPooledEcho, net=poolio),
+    "poolio.EventLoop, closing": on_loop("poolio", lambda: ClosingPooledEcho),
+    "poolio.EventLoop, asyncio.Protocol, closing": on_loop("poolio", lambda: ClosingEcho),
 }
 # These write each answer into fresh memory, and are no part of ROWS, whose servers send back what they have received.
 ANSWERS = {
@@ -261,14 +296,14 @@ def context_of(pem: str) -> ssl.SSLContext:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("row", choices=ROWS | COUNTING | ANSWERS)
+    parser.add_argument("row", choices=ROWS | COUNTING | CLOSERS | ANSWERS)
     parser.add_argument("pem", nargs="?")
     parser.add_argument("idle", nargs="?", choices=("idle",))
     args = parser.parse_args()
     pin_to_first_core()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    (ROWS | COUNTING | ANSWERS)[args.row].serve(context_of(args.pem) if args.pem else None)
+    (ROWS | COUNTING | CLOSERS | ANSWERS)[args.row].serve(context_of(args.pem) if args.pem else None)
 
 
 if __name__ == "__main__":

@@ -297,6 +297,20 @@ cdef class LoopCore(Schedule):
                     run_other(handle, is_patched)
         return 0
 
+    cdef int put(self, callback, argument, context) except -1:
+        cdef PyObject *only = <PyObject *>argument
+        put_callback(self, <PyObject *>callback, &only, 1, <PyObject *>context)
+        return 0
+
+    cdef int run_first(self) except -1:
+        handle = poolio_take_first(self._ready)
+        if type(handle) is Handle and not handles_are_patched():
+            if not (<Handle>handle).is_cancelled:
+                run(<Handle>handle)
+        elif not handle._cancelled:
+            run_other(handle, handles_are_patched())
+        return 0
+
     cdef int _run_timed(self, handle, bint is_patched) except -1:
         """Debug mode: log what takes long."""
         try:

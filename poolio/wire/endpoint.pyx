@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from asyncio import trsock
+from asyncio.base_events import Server
 from asyncio.log import logger
 from asyncio.sslproto import SSLProtocol
 
@@ -489,7 +490,7 @@ cdef int take_socket(Endpoint endpoint, sock) except -1:
 
 cdef bint _takes_transports(object server):
     """True if the server keeps its transports, as asyncio's do since CPython 3.13; before, they only count them."""
-    return SERVERS_KEEP_TRANSPORTS or getattr(server, "takes_transports", False)
+    return SERVERS_KEEP_TRANSPORTS or type(server) is not Server and getattr(server, "takes_transports", False)
 
 
 cdef object enter_server(Endpoint endpoint, object server):

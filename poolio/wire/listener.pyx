@@ -49,6 +49,7 @@ cdef class Listener(Source):
     cdef object factory
     cdef object server
     cdef object context
+    cdef object making         # its method _make_protocol; None: it accepts no more
     cdef Limits limits         # of the server; None: it has none
     cdef object retry          # the timer after which accepting goes on; None: the system is not short of anything
     cdef bint is_held          # the server is full: limits calls go_on() when it is not
@@ -64,6 +65,7 @@ cdef class Listener(Source):
         self.factory = factory
         self.server = server
         self.context = PyContext_CopyCurrent() if context is None else context
+        self.making = self._make_protocol
         self.only_notes = True
         self.reactor.set_interest(self, EPOLLIN)
         self.limits = limits
@@ -79,6 +81,7 @@ cdef class Listener(Source):
             self.retry = None
         self.reactor.set_interest(self, 0)
         self.fd = -1
+        self.making = None
         if self.limits is not None:
             self.limits.leave(self._has_room)
 
@@ -159,7 +162,7 @@ cdef class Listener(Source):
                 poolio_no_delay(fd)
                 transport.peer = peer[0]
             attach(transport, self.server if self.limits is None else self.limits)
-            self.reactor.defer(self._make_protocol, transport, transport.context)
+            self.reactor.defer(self.making, transport, transport.context)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -174,15 +177,11 @@ cdef class Listener(Source):
             return
         try:
             transport.protocol = self.factory()
-            self.reactor.defer(self._begin, transport, transport.context)
+            self.reactor.defer(_begin, transport, transport.context)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._give_up(transport, exc)
-
-    def _begin(self, StreamTransport transport):
-        self.reactor.deferred -= 1
-        transport.begin()
 
     cdef object _give_up(self, StreamTransport transport, exc):
         if transport is not None:
@@ -210,3 +209,8 @@ cdef class Listener(Source):
 
 
 forbid_new(Listener)
+
+
+def _begin(StreamTransport transport):
+    transport.reactor.deferred -= 1
+    transport.begin()

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 
 from poolio.c.net cimport poolio_event
 from poolio.c.python cimport PyContext_TryEnter
+from poolio.wire.schedule cimport Schedule
 
 cdef enum:
     BATCH = 256             # events of one pass, 3 KiB; more are reported by the next one
@@ -39,6 +40,7 @@ cdef class Reactor:
     cdef object callbacks          # the loop's callbacks that are to run next, of a loop that shows them; None: uvloop
     cdef Py_ssize_t deferred       # how many of them were deferred here; each counts itself out when it runs
     cdef object interrupting       # the Handle that notices a loop run by a callback; None: acts_in_select, uvloop
+    cdef Schedule schedule         # the loop, if it is poolio's; None: another one
     cdef object handle_type        # makes a callback for the loop: asyncio's Handle, or the one of poolio's loop
     cdef bint acts_in_select       # sources act before the callbacks of a turn: the selector of poolio.EventLoop
     cdef object transports         # the weak mapping descriptor -> transport of asyncio's own loops; None on others
@@ -83,6 +85,7 @@ cdef class Reactor:
     cdef int defer(self, callback, argument, context) except -1
     cdef bint has_only_deferred(self) except -1
     cdef int run_deferred(self) except -1
+    cdef int run_deferred_now(self) except -1
     cdef int make_pass(self) except -1
     cdef int look(self) except -1
     cdef int handle_seen(self) except -1

@@ -21,8 +21,7 @@ In debug mode the reactor times what it calls, as no handle of the loop's stands
 the loop's slow_callback_duration, in asyncio's words. What is timed within something else is left out of its time.
 
 Callbacks that were scheduled before an event was found run before it, as on asyncio. The steps of an accepted
-connection are deferred to the loop's next turns (defer()). A turn that has nothing else is made here (run_deferred()),
-which costs much less than a turn of the loop's Python code.
+connection are deferred to the loop's next turns (defer()). A turn that has nothing else is made here (run_deferred()).
 
 When a callback forks or runs a loop, what waits for its end is sent before. A loop that a callback runs serves all
 connections, also the callback's own: a context that is entered can't be entered again, so a copy of it is used
@@ -55,6 +54,8 @@ from poolio.c.net cimport (
     poolio_event, poolio_event_data, poolio_now,
 )
 from poolio.c.python cimport PyContext_Copy, PyContext_Enter, PyContext_Exit, PyList_GET_ITEM, PyList_GET_SIZE
+from poolio.c.turns cimport poolio_length
+from poolio.wire.schedule cimport run_first_of
 
 cdef enum:
     # Passes for each call by one of asyncio's own loops, while it has no callback that comes first. A turn of such a
@@ -244,7 +245,9 @@ cdef class Reactor:
 
     cdef int defer(self, callback, argument, context) except -1:
         """Call callback(argument) in the loop's next turn. The callback takes 1 off `deferred` when it runs."""
-        if self.callbacks is None:
+        if self.schedule is not None:
+            self.schedule.put(callback, argument, context)
+        elif self.callbacks is None:
             self.loop.call_soon(callback, argument, context=context)
         else:
             self.callbacks.append(self.handle_type(callback, (argument,), self.loop, context))
@@ -252,25 +255,25 @@ cdef class Reactor:
         return 0
 
     cdef bint has_only_deferred(self) except -1:
-        """True if the loop's next turn has nothing to run but what was deferred: nobody sees that it is made here.
-
-        In debug mode the loop makes it, and times each.
-        """
-        if self.in_debug:
+        """True if the loop's next turn has nothing to run but what was deferred: nobody sees that it is made here."""
+        if self.in_debug or self.deferred == 0 or self.callbacks is None:      # in debug mode the loop times each
             return False
-        return self.deferred > 0 and self.callbacks is not None and PyObject_Size(self.callbacks) == self.deferred
+        return poolio_length(self.callbacks) == self.deferred
 
     cdef int run_deferred(self) except -1:
         """Make such a turn: callbacks run before what is ready by now."""
-        cdef Py_ssize_t _
         cdef int count = self.look()
-        for _ in range(self.deferred):
-            if PyObject_Size(self.callbacks) > 0:       # or a loop that one of them ran has run the others
-                handle = self.callbacks.popleft()
-                if not handle._cancelled:
-                    handle._run()
+        self.run_deferred_now()
         self.handle_seen()
         return count
+
+    cdef int run_deferred_now(self) except -1:
+        """The same without asking what is ready."""
+        cdef Py_ssize_t _
+        for _ in range(self.deferred):
+            if poolio_length(self.callbacks) > 0:       # or a loop that one of them ran has run the others
+                self.schedule.run_first() if self.schedule is not None else run_first_of(self.callbacks)
+        return 0
 
     cdef int _waited(self, int count) except -1:
         if count >= 0:
@@ -521,6 +524,7 @@ cdef object adopt(Reactor reactor, object loop):
     reactor.callbacks = loop._ready
     reactor.handle_type = loop._handle_type
     reactor.acts_in_select = True
+    reactor.schedule = loop
     _reactors[id(loop)] = reactor
 
 

@@ -1,6 +1,8 @@
 # ReadSlab: the slab of a pool that one loop reads into. Reservation: room that a transport has asked for and not yet
 # filled. See readslab.pyx.
 
+from cpython.object cimport PyObject
+
 from poolio.c.guard cimport POISONS
 from poolio.memory.buffer cimport Buffer
 from poolio.memory.pool cimport Pool
@@ -20,8 +22,8 @@ cdef class Reservation:
 
 
 cdef class ReadSlab:
-    cdef object __weakref__
     cdef Pool pool
+    cdef PyObject *next_reader     # of the same pool, on another loop, borrowed; NULL: it is the last of the list
     cdef object loop
     cdef Slab *slab
     cdef Reservation latest        # the last reservation; it is used again when nothing else holds it

@@ -25,8 +25,6 @@ Idle memory: reading into a pool that has more than this slab starts a timer of 
 IDLE_SECONDS for as long as slabs lie on the pool's free lists, and keeps the ReadSlab alive meanwhile.
 """
 
-from weakref import WeakValueDictionary
-
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport _Py_REFCNT
@@ -42,10 +40,6 @@ from poolio.memory.slab cimport (
 
 from poolio.memory.methods import forbid_new
 from poolio.memory.slab import IDLE_SECONDS
-
-# (id(pool), id(loop)) -> ReadSlab. A ReadSlab keeps both alive, so an id here is never that of a later object.
-cdef object _read_slabs = WeakValueDictionary()
-
 
 @cython.final
 @cython.no_gc
@@ -102,6 +96,7 @@ cdef class ReadSlab:
 
     def __dealloc__(self):
         if self.pool is not None:
+            _leave_list(self)
             if self.latest is not None and self.latest.exports == 0:
                 _end(self.latest)
             end_carving(self.pool, &self.slab)
@@ -220,14 +215,26 @@ forbid_new(ReadSlab)
 
 
 cdef ReadSlab read_slab_for(Pool pool, object loop):
-    """The ReadSlab of this pool on this loop, made if there is none."""
+    """The ReadSlab of this pool on this loop, made if there is none.
+
+    SAFE: the pool's list borrows; a ReadSlab keeps pool and loop alive, and leaves the list at its end.
+    """
     cdef ReadSlab found
-    key = (id(pool), id(loop))
-    existing = _read_slabs.get(key)
-    if existing is not None:
-        return existing
+    cdef PyObject *listed = pool.readers
+    while listed != NULL:
+        if (<ReadSlab>listed).loop is loop:
+            return <ReadSlab>listed
+        listed = (<ReadSlab>listed).next_reader
     found = ReadSlab.__new__(ReadSlab)
     found.pool = pool
     found.loop = loop
-    _read_slabs[key] = found
+    found.next_reader = pool.readers
+    pool.readers = <PyObject *>found
     return found
+
+
+cdef void _leave_list(ReadSlab slab) noexcept:
+    cdef PyObject **listed = &slab.pool.readers
+    while listed[0] != <PyObject *>slab:
+        listed = &(<ReadSlab>listed[0]).next_reader
+    listed[0] = slab.next_reader

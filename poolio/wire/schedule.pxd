@@ -6,3 +6,12 @@ cdef class Schedule:
     cdef public list _scheduled         # the timers, a heap by the time when they are due
     cdef public bint _stopping          # the loop ends after this turn
     cdef public bint _debug
+
+    # Put callback(argument) at the end of _ready, as call_soon() does
+    cdef int put(self, callback, argument, context) except -1
+    # Take the first of _ready, and run it unless it is cancelled
+    cdef int run_first(self) except -1
+
+
+# The same of the queue of a loop that is not poolio's
+cdef int run_first_of(callbacks) except -1

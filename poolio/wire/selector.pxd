@@ -23,6 +23,7 @@ cdef class SelectorCore:
     cdef list ready             # (Watched, events) that wait() has found so far
 
     cdef list wait(self, double seconds)
+    cdef int _pass(self, int milliseconds) except -1
     cdef bint watches_nothing(self) noexcept
     cdef int renew_waker(self) except -1
     cdef int _forget(self, Watched watched) except -1

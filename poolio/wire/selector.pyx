@@ -160,6 +160,7 @@ cdef class SelectorCore:
         """select(), but `seconds` are neither negative nor None."""
         cdef double now, leave, deadline
         cdef Schedule loop = self.loop
+        cdef int known = 0                  # turns before which nothing can have become ready that this loop has caused
         if self.reactor.has_only_deferred():
             seconds = LONGEST_WAIT          # of zero, as the loop has callbacks: here they are done with
         elif loop is not None and poolio_length(loop._ready) > 0:
@@ -172,10 +173,13 @@ cdef class SelectorCore:
         deadline = now + seconds
         self.ready = []
         while True:
-            if self.reactor.has_only_deferred():
-                self.reactor.run_deferred()
+            if not self.reactor.has_only_deferred():
+                known = self._pass(_milliseconds(deadline - now))
+            elif known > 0:
+                known -= 1
+                self.reactor.run_deferred_now()
             else:
-                self.reactor.handle_ready(_milliseconds(deadline - now))
+                self.reactor.run_deferred()
             if self.ready or seconds == 0:
                 break
             PyErr_CheckSignals()
@@ -190,6 +194,15 @@ cdef class SelectorCore:
             if now >= deadline or now >= leave:
                 break
         return self._take_ready()
+
+    cdef int _pass(self, int milliseconds) except -1:
+        """Let the sources act that are ready. Returns for how many turns of deferred callbacks that is all there is.
+
+        The first is the one in which they were found: a listener then accepts. If only listeners were ready, nobody's
+        code runs in it, and the factories of the second need not wait for another look.
+        """
+        cdef int count = self.reactor.handle_ready(milliseconds)
+        return 2 if count == self.reactor.deferred else 1
 
     cdef bint watches_nothing(self) noexcept:
         """True if no descriptor is registered but those by which threads and signals wake the loop."""
