@@ -34,8 +34,6 @@ enum {
     POOLIO_ALERTS = 1000,                   /* the reasons of errors that are alerts of the peer */
     POOLIO_ALERTS_END = 1256,
     POOLIO_SSL_CLEANSES_PLAINTEXT = 2,      /* SSL_OP_CLEANSE_PLAINTEXT of OpenSSL 3 */
-    POOLIO_SSL_CTRL_CLEAR_MODE = 78,
-    POOLIO_SSL_RELEASES_BUFFERS = 0x10,     /* SSL_MODE_RELEASE_BUFFERS, which CPython sets */
     POOLIO_BIO_SOURCE_SINK = 0x0400,
     POOLIO_BIO_RETRIES_READING = 0x09,      /* BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY */
     POOLIO_BIO_RETRIES = 0x0F,
@@ -64,8 +62,6 @@ static struct {
     int (*SSL_has_pending)(const void *ssl);
     int (*SSL_version)(const void *ssl);
     uint64_t (*SSL_set_options)(void *ssl, uint64_t options);
-    long (*SSL_ctrl)(void *ssl, int command, long number, void *pointer);
-    int (*SSL_free_buffers)(void *ssl);
     int (*SSL_want)(const void *ssl);
     int (*SSL_get_shutdown)(const void *ssl);
     unsigned long (*ERR_peek_last_error)(void);
@@ -185,8 +181,6 @@ static const char *poolio_openssl_load(const char *path)
     POOLIO_FIND(SSL_has_pending);
     POOLIO_FIND(SSL_version);
     POOLIO_FIND(SSL_set_options);
-    POOLIO_FIND(SSL_ctrl);
-    POOLIO_FIND(SSL_free_buffers);
     POOLIO_FIND(SSL_want);
     POOLIO_FIND(SSL_get_shutdown);
     POOLIO_FIND(ERR_peek_last_error);
@@ -309,23 +303,6 @@ static inline int poolio_ssl_has_ended(void *ssl)
 static inline int poolio_ssl_version(void *ssl)
 {
     return poolio_openssl.SSL_version(ssl);
-}
-/* Let an SSL keep its two buffers of 17 KiB between records, until poolio_ssl_free_buffers(). False: it does not, as
-   that function may free a buffer in use (CVE-2024-4741: before 3.0.14, 3.1.6, 3.2.2 and 3.3.1). */
-static inline int poolio_ssl_keeps_buffers(void *ssl)
-{
-    unsigned long version = poolio_openssl.OpenSSL_version_num() >> 4;    /* 0xMNN00PP: major, minor, patch */
-    unsigned long patch = version & 0xFF, minor = version & 0xFFFFF00;
-    unsigned long mended = minor == 0x3000000 ? 14 : minor == 0x3010000 ? 6 : minor == 0x3020000 ? 2 : 1;
-    if (minor < 0x3000000 || (minor <= 0x3030000 && patch < mended))
-        return 0;
-    poolio_openssl.SSL_ctrl(ssl, POOLIO_SSL_CTRL_CLEAR_MODE, POOLIO_SSL_RELEASES_BUFFERS, NULL);
-    return 1;
-}
-/* Does nothing while a record is incomplete. */
-static inline void poolio_ssl_free_buffers(void *ssl)
-{
-    poolio_openssl.SSL_free_buffers(ssl);
 }
 static inline void poolio_ssl_cleanse(void *ssl)
 {

@@ -24,6 +24,4 @@ cdef extern from "poolio/c/openssl.h":
     bint poolio_ssl_waits(void *ssl)
     bint poolio_ssl_has_ended(void *ssl)
     int poolio_ssl_version(void *ssl)
-    bint poolio_ssl_keeps_buffers(void *ssl)
-    void poolio_ssl_free_buffers(void *ssl)
     void poolio_ssl_cleanse(void *ssl)

@@ -26,24 +26,21 @@ from cpython.object cimport PyObject
 from poolio.c.faults cimport poolio_new_bytes
 from poolio.c.openssl cimport (
     poolio_free_spill, poolio_is_readable, poolio_openssl_load, poolio_ssl_candidate, poolio_ssl_cleanse,
-    poolio_ssl_free_buffers, poolio_ssl_has_ended, poolio_ssl_has_pending, poolio_ssl_keeps_buffers, poolio_ssl_of,
-    poolio_ssl_read, poolio_ssl_version, poolio_ssl_waits, poolio_ssl_write, poolio_tls_attach, poolio_tls_io_drop,
+    poolio_ssl_has_ended, poolio_ssl_has_pending, poolio_ssl_of, poolio_ssl_read, poolio_ssl_version, poolio_ssl_waits,
+    poolio_ssl_write, poolio_tls_attach, poolio_tls_io_drop,
 )
 from poolio.memory.buffer cimport Buffer
-from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport ReadSlab, room_in
 from poolio.wire.tlsengine cimport ENDED, FAILED, MORE, WANTS, Outcome, TLSEngine
 
 from poolio.memory.methods import forbid_new
 
 cdef enum:
-    MOST_KEPT = 64          # connections of a loop that keep OpenSSL's buffers: 2.2 MiB
     RECORD = 16384          # bytes that a record of TLS holds at most
     OVERHEAD = 256          # bytes that a record is longer than its data, at most
     SEALED_AT_ONCE = 65536  # bytes: what is encrypted before some of it is sent
     TLS_1_3 = 0x0304
 
-KEPT_SECONDS = 1            # and twice that at most
 VARIABLE = "POOLIO_TLS_ENGINE"
 NAMES = ("openssl", "memorybio")
 LAYOUTS = ((3, 11), (3, 15))        # the versions of CPython whose socket objects are known to be alike
@@ -52,9 +49,6 @@ cdef str _why_not = None            # why there is no direct engine; "" if there
 
 
 cdef class OpenSSLEngine(TLSEngine):
-
-    def __cinit__(self):
-        self.place = -1
 
     def __dealloc__(self):
         if self.io != NULL:
@@ -92,7 +86,6 @@ cdef class OpenSSLEngine(TLSEngine):
         cdef Py_ssize_t filled = 0
         cdef Outcome outcome = MORE
         cdef int result
-        self._begin()
         while filled < size:
             count = 0
             result = poolio_ssl_read(self.ssl, room + filled, <size_t>(size - filled), &count)
@@ -111,17 +104,7 @@ cdef class OpenSSLEngine(TLSEngine):
                 outcome = FAILED
             break
         got[0] = filled
-        self._end()
         return outcome
-
-    cdef inline int _begin(self) except -1:
-        if self.place < 0 and self.warm is not None:
-            self.warm.enter(self)
-        self.is_used = True
-        return 0
-
-    cdef inline int _end(self) except -1:
-        return self.rest() if self.warm is None else 0
 
     cdef object _why(self):
         """The exception for the error that OpenSSL has just had: it is still in its queue, and the SSL still fails."""
@@ -146,7 +129,6 @@ cdef class OpenSSLEngine(TLSEngine):
             room_size = 0               # all of it becomes `said`
         self.io.out = room
         self.io.out_room = <size_t>room_size
-        self._begin()
         result = poolio_ssl_write(self.ssl, data, <size_t>size, &count)
         written = <Py_ssize_t>self.io.out_size
         self.io.out_room = self.io.out_size = 0
@@ -158,7 +140,6 @@ cdef class OpenSSLEngine(TLSEngine):
             slab.leave()
         if result != 1 and not poolio_ssl_waits(self.ssl):
             raise self._why()
-        self._end()
         return sealed
 
     cdef object said(self):
@@ -168,22 +149,11 @@ cdef class OpenSSLEngine(TLSEngine):
         poolio_free_spill(self.io)
         return data
 
-    cdef int settle(self, Reactor reactor) except -1:
+    cdef int settle(self) except -1:
         if poolio_ssl_version(self.ssl) >= TLS_1_3:         # no other handshake can come
             self.runs_python = False
         elif not self.runs_python:
             self.runs_python = "PSK" in self.sslobj.cipher()[0]     # CPython 3.13 has callbacks for these keys
-        if self.keeps_buffers and not self.runs_python:
-            if reactor.tls_buffers is None:
-                reactor.tls_buffers = _new_kept_buffers(reactor.loop)
-            self.warm = reactor.tls_buffers
-        return 0
-
-    cdef int rest(self) except -1:
-        if self.place >= 0:
-            self.warm.leave(self)
-        elif self.keeps_buffers:
-            poolio_ssl_free_buffers(self.ssl)
         return 0
 
     cdef int wipes(self) except -1:
@@ -192,64 +162,6 @@ cdef class OpenSSLEngine(TLSEngine):
 
 
 forbid_new(OpenSSLEngine)
-
-
-cdef class KeptBuffers:
-    """The connections of a loop that keep OpenSSL's buffers between records, as mallocs and frees of 17 KiB cost more
-    than a small record does: the MOST_KEPT that were entered last, each until it was idle for KEPT_SECONDS.
-    """
-
-    def __init__(self):
-        raise TypeError("KeptBuffers are made by a TLSTransport")
-
-    cdef int enter(self, OpenSSLEngine engine) except -1:
-        cdef Py_ssize_t count = len(self.engines)
-        if count < MOST_KEPT:
-            engine.place = count
-            self.engines.append(engine)
-        else:
-            self.oldest = (self.oldest + 1) % MOST_KEPT
-            engine.place = self.oldest
-            _free_buffers(<OpenSSLEngine>self.engines[self.oldest])
-            self.engines[self.oldest] = engine
-        if self.timer is None:
-            self.timer = self.loop.call_later(KEPT_SECONDS, self._look)
-        return 0
-
-    cdef int leave(self, OpenSSLEngine engine) except -1:
-        cdef OpenSSLEngine last = self.engines.pop()
-        if last is not engine:
-            last.place = engine.place
-            self.engines[last.place] = last
-        return _free_buffers(engine)
-
-    def _look(self):
-        """Free the buffers of those that were not used since the last look."""
-        cdef OpenSSLEngine engine
-        self.timer = None
-        for engine in self.engines[:]:
-            if engine.is_used:
-                engine.is_used = False
-            else:
-                self.leave(engine)
-        if self.engines:
-            self.timer = self.loop.call_later(KEPT_SECONDS, self._look)
-
-
-forbid_new(KeptBuffers)
-
-
-cdef KeptBuffers _new_kept_buffers(loop):
-    cdef KeptBuffers kept = KeptBuffers.__new__(KeptBuffers)
-    kept.loop = loop
-    kept.engines = []
-    return kept
-
-
-cdef int _free_buffers(OpenSSLEngine engine) except -1:
-    engine.place = -1
-    poolio_ssl_free_buffers(engine.ssl)
-    return 0
 
 
 cdef bytes _joined(const char *first, Py_ssize_t first_size, const char *second, Py_ssize_t second_size):
@@ -285,7 +197,6 @@ cdef bint _attach(OpenSSLEngine engine) except -1:
     engine.io = poolio_tls_attach(engine.ssl)
     if engine.io == NULL:
         raise MemoryError("the system has no memory left for a TLS connection")
-    engine.keeps_buffers = poolio_ssl_keeps_buffers(engine.ssl)
     return True
 
 

@@ -49,7 +49,6 @@ cdef class Reactor:
     cdef Py_ssize_t endpoints_room
     cdef int epoll_fd              # -1: closed
     cdef public object tls_room    # what its TLS connections are read into, one after another; None before the first
-    cdef object tls_buffers        # the KeptBuffers of its TLS connections (openssl); None before the first
     cdef list sources              # descriptor -> the registered source, kept alive by this; None: there is none
     cdef Py_ssize_t source_count   # how many there are
     cdef bint sleeping             # it waits without the GIL: who has something for the loop wakes it. See waker

@@ -2,7 +2,6 @@
 
 from poolio.c.openssl cimport poolio_tls_io
 from poolio.memory.buffer cimport Buffer
-from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport ReadSlab
 
 cdef enum Outcome:              # of unseal()
@@ -40,9 +39,7 @@ cdef class TLSEngine:
     # What is to be sent besides: handshakes, alerts, tickets. None: nothing
     cdef object said(self)
     # Called once when the handshake is done
-    cdef int settle(self, Reactor reactor) except -1
-    # Called when the SSLObject was at work, and at the end of the connection: hold no buffer
-    cdef int rest(self) except -1
+    cdef int settle(self) except -1
     # Wipe what was decrypted as soon as it was delivered
     cdef int wipes(self) except -1
 

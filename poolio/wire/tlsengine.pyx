@@ -15,7 +15,6 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcpy
 
 from poolio.memory.buffer cimport Buffer
-from poolio.wire.reactor cimport Reactor
 from poolio.wire.readslab cimport ReadSlab
 
 from poolio.memory.methods import forbid_new
@@ -76,10 +75,7 @@ cdef class TLSEngine:
     cdef object said(self):
         return self.outgoing.read() or None
 
-    cdef int settle(self, Reactor reactor) except -1:
-        return 0
-
-    cdef int rest(self) except -1:
+    cdef int settle(self) except -1:
         return 0
 
     cdef int wipes(self) except -1:

@@ -107,7 +107,6 @@ cdef class TLSTransport(Unsealing):
             failure = exc
         finally:
             self.flags &= ~<unsigned int>INSIDE
-            self.engine.rest()
         if self.phase != SHAKES or self.carrier.state & LOST:       # a callback has ended it
             return 0
         self.say()                                                 # an alert, too
@@ -126,7 +125,7 @@ cdef class TLSTransport(Unsealing):
         self.stop_timer()
         self.phase = OPEN
         self.flags |= IS_SECURED
-        self.engine.settle(self.carrier.reactor)
+        self.engine.settle()
         if self.is_inner():
             self.engine.runs_python = True                  # what it seals is not the carrier's to send
         if not self.engine.has_more():
@@ -205,10 +204,7 @@ cdef class TLSTransport(Unsealing):
             return 0
         try:
             if not self.flags & PEER_AT_END:
-                try:
-                    self.engine.sslobj.unwrap()
-                finally:
-                    self.engine.rest()
+                self.engine.sslobj.unwrap()
         except SSLAgainErrors:
             return self.say()
         except ssl.SSLError as exc:
@@ -288,7 +284,6 @@ cdef class TLSTransport(Unsealing):
                     context = free_context(self.carrier.context)
                 self._loop.call_soon(protocol.connection_lost, exc, context=context)
         finally:
-            self.engine.rest()
             self._wake(exc)
             self.forget()
 
