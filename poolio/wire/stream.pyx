@@ -94,8 +94,12 @@ cdef class StreamTransport(Endpoint):
     # --- reading ----------------------------------------------------------------------------------------
 
     cdef int on_ready(self, unsigned int events) except -1:
-        if events == <unsigned int>EPOLLIN and self.receives_as >= BYTES and self.interest & <unsigned int>EPOLLIN:
+        if events != <unsigned int>EPOLLIN or not self.interest & <unsigned int>EPOLLIN:
+            self._on_ready_slow(events)
+        elif self.receives_as >= BYTES:
             self._read()
+        elif self.receives_as == CIPHER:
+            (<Receiver>self.protocol).read_itself()
         else:
             self._on_ready_slow(events)
         return self._send_cork()
