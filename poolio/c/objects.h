@@ -91,7 +91,8 @@ static inline PyObject *poolio_with_own_dict(PyObject *object, PyObject *empty)
 }
 
 /* poolio_made_by_object(): makes an object of a class whose compiled bases have not filled in anything yet, by
-   object.__new__(). poolio_set_new() sets the slot for that; Cython has no name for it. */
+   object.__new__(). poolio_set_new() sets the slot for that; Cython has no name for it. On 3.11 object.__new__() makes a
+   dict, too, where a compiled class has a field for it: Cython's constructor would make another one in its place. */
 typedef PyObject *(*poolio_new)(PyTypeObject *kind, PyObject *arguments, PyObject *options);
 static inline PyObject *poolio_made_by_object(PyTypeObject *kind)
 {
@@ -100,6 +101,8 @@ static inline PyObject *poolio_made_by_object(PyTypeObject *kind)
         return NULL;
     made = PyBaseObject_Type.tp_new(kind, none, NULL);
     Py_DECREF(none);
+    if (made != NULL && kind->tp_dictoffset > 0)
+        Py_CLEAR(*poolio_dict_of(made));
     return made;
 }
 static inline void poolio_set_new(PyTypeObject *kind, poolio_new make)

@@ -23,6 +23,7 @@ from kit.wires import BLOCK, CLIENT_TLS, OURS, SERVER_TLS, _authority, eventuall
 import poolio
 from poolio.memory.slab import BUILD_VARIANT
 from poolio.wire.openssl import engine_name, why_not_direct
+from poolio.wire.tlstransport import make_secure
 
 pytestmark = pytest.mark.usefixtures("default_pool_is_left_as_it_was")
 
@@ -344,6 +345,22 @@ async def test_protocol_that_raises_is_reported_alike_whether_it_has_paused_befo
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
+
+@each_engine
+@on(*OURS[:1])
+async def test_transports_that_are_gone_leave_nothing(engine, force):
+    force(engine)
+    protocol = Recorder()
+
+    def make(count):
+        for _ in range(count):
+            make_secure(asyncio.get_running_loop(), protocol, SERVER_TLS, server_side=True)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = make(100)
+    assert make(1000) - before < 100
+
 
 KEEPER = """
 import ssl, sys, poolio
