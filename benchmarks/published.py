@@ -28,6 +28,11 @@ ECHOES = (
     "asyncio Protocol, warm heap", "asyncio Protocol, cold heap", "poolio streams, EventLoop",
     "poolio streams, asyncio", "uvloop Streams", "asyncio Streams",
 )
+FIRST = (
+    LIMIT, "poolio.EventLoop", "poolio.EventLoop, asyncio.Protocol", "poolio transports, asyncio",
+    "poolio transports, uvloop", "rloop Protocol", "uvloop Protocol", "aiofastnet, uvloop",
+    "asyncio Protocol, warm heap", "poolio streams, EventLoop", "uvloop Streams", "asyncio Streams",
+)
 MEMORIES = (
     LIMIT, "poolio.EventLoop", "poolio transports, asyncio", "rloop Protocol", "uvloop Protocol",
     "asyncio Protocol, warm heap", "asyncio, one bytearray a connection", "poolio streams, EventLoop", "uvloop Streams",
@@ -55,6 +60,7 @@ SELECTIONS = {
     "zeroing": Selection(("64x64", "1024x64", "16384x64", "65536x64", f"{1 << 20}x64",
                           "answers64x64", "answers65536x64", f"answers{1 << 20}x64"), seconds=SECONDS),
     "echo": Selection(("64x64", "16384x64", "65536x64", "64x1000", "64x1"), ECHOES, seconds=SECONDS),
+    "first": Selection(("client64x64", "client64x1", "server64x64"), FIRST, rounds=3, seconds=SECONDS),
     "streams": Selection(("bulk65536", "bulk65536x64"), BULK, seconds=SECONDS),
     "framing": Selection(("prefixed16", "prefixed128", "lines40"), FRAMES, seconds=SECONDS),
     "datagrams": Selection(("flood64", "trains64", "flows64x64"), DATAGRAMS, seconds=SECONDS),
