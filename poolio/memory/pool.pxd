@@ -8,7 +8,7 @@ from poolio.memory.slab cimport Slab, SlabStore
 cdef class Pool(SlabStore):
     cdef object __weakref__
     cdef Slab *current          # small allocations are carved here; NULL before the first and after a reclaim
-    cdef PyObject *readers      # the list of what loops read into, one for each, borrowed; NULL: none. See wire.readslab
+    cdef PyObject *readers      # the list of what loops read into, borrowed; NULL: none. See wire.readslab
 
     # alloc_unsafe() and alloc() for a size in C, also for other people's Cython. They need the GIL, and have the same
     # errors

@@ -41,6 +41,7 @@ from poolio.memory.slab cimport (
 from poolio.memory.methods import forbid_new
 from poolio.memory.slab import IDLE_SECONDS
 
+
 @cython.final
 @cython.no_gc
 @cython.freelist(8)

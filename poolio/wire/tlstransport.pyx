@@ -83,7 +83,8 @@ cdef class TLSTransport(Unsealing):
         self.phase = SHAKES
         self.set_marks()
         self.timer = self._loop.call_later(self.handshake_seconds, self._shakes_too_long)
-        self.shake()
+        if not self.engine.sslobj.server_side or self.engine.has_more():    # a server has nothing to say first
+            self.shake()
         if self.phase == OPEN and self.engine.has_more():
             self.go_on_soon()
 
@@ -216,7 +217,7 @@ cdef class TLSTransport(Unsealing):
             self._tell_end()
         finally:
             PyContext_Exit(<PyObject *>context)
-        self.below.close()              # the timer goes on: a peer that does not read must not keep what is still queued
+        self.below.close()              # the timer goes on: a peer that does not read must not keep what is queued
         return 0
 
     cdef int end_of_peer(self) except -1:
