@@ -91,7 +91,7 @@ class AdaptedLoop(asyncio.SelectorEventLoop):
         unread = unread_of(protocol)
         waiter = self.create_future()
         make = self._secure if type(transport) in (StreamTransport, TLSTransport) else self._tls_within
-        tls: Any = make(
+        tls = make(
             protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made=False, first=unread,
             **timeouts)
         drop_unread(protocol)
