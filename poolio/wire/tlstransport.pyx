@@ -41,8 +41,11 @@ from poolio.memory.methods import forbid_new
 from poolio.wire.endpoint import show_attributes
 
 
-class TLSTransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
-    """What isinstance() sees in a TLSTransport, which can't inherit from asyncio's classes: their slots collide."""
+class SSLTransportShape(asyncio.transports._FlowControlMixin, asyncio.Transport):
+    """What isinstance() sees in a TLSTransport, which can't inherit from asyncio's classes: their slots collide.
+
+    Its name has "ssl" in it, as that of asyncio's has: some look for that to tell whether a connection is encrypted.
+    """
 
 
 @cython.final
@@ -61,7 +64,7 @@ cdef class TLSTransport(Unsealing):
 
     @property
     def __class__(self):
-        return TLSTransportShape
+        return SSLTransportShape
 
     def __setattr__(self, name, value):
         set_attribute(self, name, value)
