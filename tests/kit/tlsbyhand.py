@@ -55,6 +55,16 @@ class TLSByHand:
                 await self._more()
         return bytes(data)
 
+    async def read_until(self, end):
+        """All that comes until a record ends with `end`, which is returned with it."""
+        data = bytearray()
+        while not data.endswith(end):
+            try:
+                data += self.object.read(65_536)
+            except ssl.SSLWantReadError:
+                await self._more()
+        return bytes(data)
+
     async def read_end(self):
         """Read the close_notify of the other end, and send one."""
         while True:
