@@ -199,7 +199,7 @@ cdef int _give_to_connection(Codec codec) except -1:
     codec.connections += 1
     if codec.attributes is not None:
         codec.ensure_stateless()
-    elif type(codec) in own_encoders:
+    elif codec.is_own:
         codec.attributes = {}
     else:
         codec.slots = tuple(copyreg._slotnames(type(codec)))
