@@ -20,7 +20,8 @@ enum {
     POOLIO_BATCH = 32,              /* messages of one call; more gain nothing, as measured up to 64 */
     POOLIO_OVERFLOW = 2 << 20,      /* bytes: 65536 for each message of a batch, as much as an IP datagram can have */
     POOLIO_TRAIN = 64,              /* datagrams in a train to be sent: every kernel with UDP_SEGMENT takes as many */
-    POOLIO_LONGEST = 65507          /* bytes of an IPv4 datagram: 65535 without both headers */
+    POOLIO_LONGEST = 65507,         /* bytes of an IPv4 datagram: 65535 without both headers */
+    POOLIO_IP_LONGEST = 65536       /* bytes: no IP datagram or train that is received has more */
 };
 
 #if POOLIO_HAS_EPOLL      /* otherwise net_none.h has the refusals */
@@ -51,7 +52,7 @@ typedef struct {
     } of;
 } poolio_name;
 
-/* Room for notes of the kernel: about a train, about drops, and those that the maker of a socket may have asked for. */
+/* Room for notes of the kernel: about a train, and those that the maker of a socket may have asked for. */
 typedef union {
     struct cmsghdr aligned;
     char bytes[256];
@@ -100,11 +101,13 @@ static inline int poolio_batch_receive_one(poolio_batch *batch, int fd, int is_l
     ptrdiff_t result;
     head->msg_namelen = sizeof batch->names[0].of;
     head->msg_controllen = is_local ? 0 : sizeof batch->control[0];
+    head->msg_iovlen = size >= POOLIO_IP_LONGEST && !is_local ? 1 : 2;
     batch->rooms[0][0] = (struct iovec){room, size};
     batch->rooms[0][1] = (struct iovec){overflow, share};
     do
         result = recvmsg(fd, head, MSG_DONTWAIT | MSG_TRUNC);
     while (result < 0 && errno == EINTR);
+    head->msg_iovlen = 2;
     batch->heads[0].msg_len = (unsigned)result;
     return result < 0 ? -errno : 1;
 }
@@ -117,9 +120,8 @@ static inline int poolio_batch_is_cut(const poolio_batch *batch, int i)
 {
     return (batch->heads[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
 }
-/* Returns the length of each datagram of a train; 0 if message i is no train; -1 if that note was lost with others.
-   Sets `drops` to the socket's count of drops so far, if the kernel has told it. */
-static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i, uint32_t *drops)
+/* Returns the length of each datagram of a train; 0 if message i is no train; -1 if that note was lost with others. */
+static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i)
 {
     struct msghdr *head = &batch->heads[i].msg_hdr;
     struct cmsghdr *note;
@@ -131,9 +133,6 @@ static inline ptrdiff_t poolio_batch_train(poolio_batch *batch, int i, uint32_t 
     for (note = CMSG_FIRSTHDR(head); note != NULL; note = CMSG_NXTHDR(head, note))
         if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == UDP_GRO && note->cmsg_len >= CMSG_LEN(sizeof length))
             memcpy(&length, CMSG_DATA(note), sizeof length);
-        else if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_RXQ_OVFL &&
-                 note->cmsg_len >= CMSG_LEN(sizeof *drops))
-            memcpy(drops, CMSG_DATA(note), sizeof *drops);
     return length;
 }
 /* The sender of message i. Returns 1 and the address if it is an IP address; otherwise 0 and the path of the unix
@@ -243,13 +242,12 @@ static inline int poolio_take_error(int fd)
     socklen_t length = sizeof error;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? errno : error;
 }
-/* Asks the kernel to tell of drops and, if this is a UDP socket, to make trains of what arrives. Both only make things
-   better, so errors are ignored. Returns whether this is a UDP socket. */
+/* Asks the kernel to make trains of what arrives, if this is a UDP socket, and returns whether it is one. Trains only
+   make things better, so an error is ignored. */
 static inline int poolio_datagram_options(int fd)
 {
     int yes = 1, protocol = 0, family = AF_UNSPEC;
     socklen_t length = sizeof protocol;
-    setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &yes, sizeof yes);
     if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) < 0 || protocol != IPPROTO_UDP)
         return 0;
     length = sizeof family;
@@ -258,7 +256,8 @@ static inline int poolio_datagram_options(int fd)
     setsockopt(fd, IPPROTO_UDP, UDP_GRO, &yes, sizeof yes);
     return 1;
 }
-/* Sets `drops` to the count of datagrams, or trains, that the socket's full receive queue has cost. It has 32 bits. */
+/* Sets `drops` to the count of datagrams, or trains, that the socket's full receive queue has cost. It has 32 bits.
+   SO_RXQ_OVFL would tell it with each datagram, for 100 ns. */
 static inline int poolio_drops(int fd, uint32_t *drops)
 {
     uint32_t info[POOLIO_MEMINFO] = {0};

@@ -20,7 +20,7 @@ cdef extern from "poolio/c/datagrams.h" nogil:
         poolio_batch *batch, int fd, bint is_local, char *room, size_t size, char *overflow, size_t share)
     Py_ssize_t poolio_batch_size(const poolio_batch *batch, int i)
     bint poolio_batch_is_cut(const poolio_batch *batch, int i)
-    Py_ssize_t poolio_batch_train(poolio_batch *batch, int i, unsigned int *drops)
+    Py_ssize_t poolio_batch_train(poolio_batch *batch, int i)
     bint poolio_batch_same_sender(const poolio_batch *batch, int i)
     bint poolio_batch_is_from(const poolio_batch *batch, int i, const poolio_address *address)
     bint poolio_batch_sender(

@@ -53,7 +53,7 @@ typedef struct { const char *data; size_t size; const poolio_address *address; }
 #define poolio_batch_receive_one(batch, fd, is_local, room, size, overflow, share) (-ENOSYS)
 #define poolio_batch_size(batch, i) ((ptrdiff_t)0)
 #define poolio_batch_is_cut(batch, i) (0)
-#define poolio_batch_train(batch, i, drops) ((ptrdiff_t)0)
+#define poolio_batch_train(batch, i) ((ptrdiff_t)0)
 #define poolio_batch_sender(batch, i, address, path, path_length) (*(path) = "", *(path_length) = 0, 0)
 #define poolio_batch_same_sender(batch, i) (0)
 #define poolio_batch_is_from(batch, i, address) (0)

@@ -22,7 +22,7 @@ from poolio.c.net cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, poolio_peer
 from poolio.c.python cimport PyContext_CopyCurrent, PyContext_Exit
 from poolio.memory.pool cimport Pool, default_pool
 from poolio.wire.endpoint cimport CLOSING, PAUSED, Endpoint, make_known, prepare, take_socket
-from poolio.wire.inbox cimport inbox_of, see_drops
+from poolio.wire.inbox cimport inbox_of
 from poolio.wire.outbox cimport Outbox
 from poolio.wire.reactor cimport Reactor, enter_context, free_context
 from poolio.wire.readslab cimport read_slab_for, room_in
@@ -265,7 +265,8 @@ cdef class DatagramTransport(Outbox):
     def _look_at_drops(self):
         cdef unsigned int drops = 0
         if self.fd >= 0 and poolio_drops(self.fd, &drops) == 0:
-            see_drops(&self.received, drops)
+            self.received.dropped += <unsigned int>(drops - self.received.drops)
+            self.received.drops = drops
 
     def statistics(self):
         """A DatagramStatistics of this endpoint as of now; once it is closed, as of its closing."""

@@ -17,7 +17,7 @@ cdef struct Received:
     long long reads             # system calls that brought something
     long long cut               # lost: longer than what can be read, or a train without the note where to cut it
     long long unplaced          # lost: read when the pool was at its limit
-    long long dropped           # dropped by the kernel, as far as it was asked or has told
+    long long dropped           # dropped by the kernel, as of the last look
     unsigned int drops          # the kernel's own count at the last look; it has 32 bits and then starts again
 
 
@@ -71,4 +71,3 @@ cdef class Inbox:
 
 
 cdef Inbox inbox_of(object reactor)
-cdef void see_drops(Received *received, unsigned int drops) noexcept

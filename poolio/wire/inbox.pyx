@@ -78,8 +78,8 @@ cdef class Inbox:
         self.count = 0
         count = poolio_batch_receive(&self.batch, fd, self.most, is_local, room, <size_t>self.slot, self.overflow,
                                      <size_t>self.share)
-        received.burst = max(FEW, 2 * count) if count < self.most else POOLIO_BATCH
         if count > 0:
+            received.burst = max(FEW, 2 * count) if count < self.most else POOLIO_BATCH
             self.count = count
             received.reads += 1
             self._pack(room, received)
@@ -87,7 +87,6 @@ cdef class Inbox:
 
     cdef int receive_alone(self, int fd, char *room, Py_ssize_t size, bint is_local, Received *received) except? -4096:
         cdef Message *message = &self.messages[0]
-        cdef unsigned int drops = received.drops
         cdef int count
         self.is_local = is_local
         forget_spilled(self)
@@ -100,9 +99,9 @@ cdef class Inbox:
             self.count = count
             received.reads += 1
             message.length = poolio_batch_size(&self.batch, 0)
-            message.train = 0 if is_local else poolio_batch_train(&self.batch, 0, &drops)
+            message.train = 0 if is_local else poolio_batch_train(&self.batch, 0)
             self.is_plain = message.train == 0 and 0 < message.length <= self.slot
-            if self.is_plain and drops == received.drops and message.length <= received.expected:
+            if self.is_plain and message.length <= received.expected:
                 message.start = 0               # all that _pack() would do
                 self.extent = message.length
                 self.end = aligned(message.length)
@@ -124,13 +123,12 @@ cdef class Inbox:
         cdef Py_ssize_t length, largest = 0
         cdef Py_ssize_t end = 0
         cdef char *slot = room
-        cdef unsigned int drops = received.drops
         cdef Message *message
         cdef int i
         for i in range(self.count):
             message = &self.messages[i]
             length = message.length = poolio_batch_size(&self.batch, i)
-            message.train = 0 if self.is_local else poolio_batch_train(&self.batch, i, &drops)
+            message.train = 0 if self.is_local else poolio_batch_train(&self.batch, i)
             largest = max(largest, length)
             if length <= self.slot and message.train >= 0:
                 message.start = end
@@ -144,8 +142,6 @@ cdef class Inbox:
                 self._spill(i, slot, length)
             slot += self.slot
         self.end = end
-        if drops != received.drops:
-            see_drops(received, drops)
         if largest > received.expected:
             received.expected = aligned(largest)
         else:
@@ -308,14 +304,6 @@ cdef class Inbox:
     cdef list take_errors(self):
         errors, self.errors = self.errors, []
         return errors
-
-
-cdef void see_drops(Received *received, unsigned int drops) noexcept:
-    """Add the drops since the last look. A count that is older than the one seen last is ignored."""
-    cdef int more = <int>(drops - received.drops)
-    if more > 0:
-        received.dropped += more
-        received.drops = drops
 
 
 cdef Inbox inbox_of(object reactor):
