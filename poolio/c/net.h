@@ -110,6 +110,15 @@ static inline int poolio_accept(int fd, poolio_address *peer)
     peer->length = sizeof peer->of;
     POOLIO_RETRY(result, accept4(fd, &peer->of.any, &peer->length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
+/* How many connections wait to be accepted; 0 if that is not known, as for a unix socket. */
+static inline int poolio_waiting(int fd)
+{
+    struct tcp_info info = {.tcpi_unacked = 0};        /* where a listening socket tells it */
+    socklen_t length = offsetof(struct tcp_info, tcpi_unacked) + sizeof info.tcpi_unacked;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0 || info.tcpi_state != TCP_LISTEN)
+        return 0;
+    return (int)info.tcpi_unacked;
+}
 static inline int poolio_peer(int fd, poolio_address *peer)
 {
     peer->length = sizeof peer->of;

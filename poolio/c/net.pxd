@@ -21,6 +21,7 @@ cdef extern from "poolio/c/net.h" nogil:
     int poolio_epoll_set(int epoll, int fd, unsigned int before, unsigned int after, uint64_t data)
     int poolio_epoll_wait(int epoll, poolio_event *events, int count, int milliseconds)
     int poolio_waker_create()
+    int poolio_waiting(int fd)
     int poolio_wake(int fd)
     uint64_t poolio_event_data(const poolio_event *event)
     double poolio_now()

@@ -23,6 +23,7 @@ typedef struct { unsigned length; } poolio_address;
 #define poolio_epoll_set(epoll, fd, before, after, data) (-ENOSYS)
 #define poolio_epoll_wait(epoll, events, count, milliseconds) (-ENOSYS)
 #define poolio_waker_create() (-ENOSYS)
+#define poolio_waiting(fd) (0)
 #define poolio_wake(fd) ((void)(fd), -ENOSYS)
 #define poolio_event_data(event) ((event)->data)
 #define poolio_recv(fd, room, size) ((ptrdiff_t)-ENOSYS)

@@ -41,6 +41,40 @@ def test_burst_of_connections_is_accepted_whole(loop_name):
 
 
 @own_transports
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_connections_that_wait_are_accepted_in_one_turn(loop_name, family, count, tmp_path):
+    async def main():
+        loop = asyncio.get_running_loop()
+        turn, turns = 0, []
+
+        def note_turn():
+            turns.append(turn)
+            return asyncio.Protocol()
+
+        def count_turns():
+            nonlocal turn
+            turn += 1
+            if len(turns) < count:
+                loop.call_soon(count_turns)
+
+        if family == socket.AF_INET:
+            server = await net().create_server(note_turn, "127.0.0.1", 0, backlog=200)
+        else:
+            server = await net().create_unix_server(note_turn, str(tmp_path / "socket"), backlog=200)
+        clients = [socket.socket(family) for _ in range(count)]
+        for client in clients:
+            client.connect(server.sockets[0].getsockname())
+        count_turns()
+        await eventually(lambda: len(turns) == count)
+        assert len(set(turns)) == 1
+        for client in clients:
+            client.close()
+        server.close()
+    run(loop_name, main)
+
+
+@own_transports
 def test_peer_that_has_gone_before_it_is_accepted_is_no_harm(loop_name):
     async def main():
         made = []
