@@ -203,6 +203,12 @@ def cpu_ns(windows: Sequence[tuple[int, int]], enough: int) -> float:
             number = cpu = 0
     if figures:
         return sorted(figures)[int(QUANTILE * len(figures))]
+    return mean_cpu_ns([(number, cpu)])
+
+
+def mean_cpu_ns(windows: Sequence[tuple[int, int]]) -> float:
+    """CPU time for one, over all windows of (number, CPU ns)."""
+    number = sum(each for each, _ in windows)
     if not number:
         raise BenchmarkFailed("nothing came in the measured time; give more --seconds")
-    return cpu / number
+    return sum(cpu for _, cpu in windows) / number

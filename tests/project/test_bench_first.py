@@ -67,7 +67,13 @@ def test_row_is_measured(kind, row):
 
 def test_pace_that_was_not_kept_fails():
     with pytest.raises(harness.BenchmarkFailed, match="500 connections came in a second, not 1,000"):
-        first.figures_of({"messages": 250, "seconds": 0.5, "windows": [(250, 1000)]}, 256, 1000)
+        first.figures_of({"messages": 250, "seconds": 0.5, "windows": [(250, 1000)]}, 1000)
+
+
+def test_closing_that_is_done_in_lumps_is_in_the_figure():
+    windows = [(100, 1_000_000)] * 9 + [(100, 11_000_000)]
+    found = first.figures_of({"messages": 1000, "seconds": 0.2, "windows": windows}, 0)
+    assert found[first.FIGURE] == pytest.approx(20)
 
 
 def test_rows_that_close_have_a_server_each():
