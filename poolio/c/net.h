@@ -24,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,6 +84,20 @@ static inline int poolio_waker_create(void)
 static inline int poolio_wake(int fd)
 {
     return eventfd_write(fd, 1) < 0 ? -errno : 0;
+}
+/* A descriptor that becomes readable at a time, which poolio_now() has reached by then. */
+static inline int poolio_alarm_create(void)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+static inline int poolio_alarm_set(int fd, double when)
+{
+    struct itimerspec time = {.it_value = {.tv_sec = (time_t)when}};
+    long after = (long)((when - (double)time.it_value.tv_sec) * 1e9) + 1;
+    time.it_value.tv_sec += after / 1000000000;
+    time.it_value.tv_nsec = after % 1000000000;
+    return timerfd_settime(fd, TFD_TIMER_ABSTIME, &time, NULL) < 0 ? -errno : 0;
 }
 static inline uint64_t poolio_event_data(const poolio_event *event)
 {

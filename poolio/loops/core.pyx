@@ -34,9 +34,10 @@ from poolio.c.turns cimport (
     poolio_put_last, poolio_same_method, poolio_take_first, poolio_tuple_items, poolio_version,
 )
 from poolio.loops.handles cimport Handle, new_handle, run
-from poolio.loops.timers cimport TimerHandle, first_time, new_timer, take_timer
+from poolio.loops.timers cimport TimerHandle, first_is_cancelled, first_time, new_timer, take_timer
+from poolio.wire.alarm cimport LONGEST_WAIT
 from poolio.wire.schedule cimport Schedule
-from poolio.wire.selector cimport LONGEST_WAIT, SelectorCore
+from poolio.wire.selector cimport SelectorCore
 
 from poolio.wire.selector import Selector
 
@@ -99,9 +100,9 @@ cdef class LoopCore(Schedule):
         """Let run_forever() return at the end of the turn. What is in the queue by then still runs in it."""
         self._stopping = True
 
-    def _renew_waker(self):
+    def _renew_descriptors(self):
         """Called in the child of a fork."""
-        (<SelectorCore?>self._selector).renew_waker()
+        (<SelectorCore?>self._selector).renew_descriptors()
 
     def _check_closed(self):
         if self._closed:
@@ -252,17 +253,20 @@ cdef class LoopCore(Schedule):
             return min(max(0, first_time(self._scheduled) - self._now()), LONGEST_WAIT)
         return INFINITY
 
+    cdef double first_due(self) except? -1.0:
+        return first_time(self._scheduled) if self._scheduled else INFINITY
+
     cdef int _drop_cancelled(self) except -1:
         """Take out what is first in the heap and cancelled: asyncio's TimerHandles, which others have put there."""
         cdef list heap = self._scheduled
-        while heap and heap[0]._cancelled:
+        while heap and first_is_cancelled(heap):
             take_timer(heap)
         return 0
 
     cdef int _select(self, double seconds) except -1:
         cdef list found
         if type(self._selector) is Selector:
-            found = (<SelectorCore>self._selector).wait(min(seconds, LONGEST_WAIT))
+            found = (<SelectorCore>self._selector).wait(seconds)
             if found or not is_plain(self):
                 self._process_events(found)
         else:

@@ -73,13 +73,13 @@ class EventLoop(LoopCore, AdaptedLoop):
         self._forget_listeners()
 
     def _after_fork(self) -> None:
-        """Called by the reactor in the child of a fork: what wakes the child must not wake the parent, nor the reverse.
+        """Called by the reactor in the child of a fork: it needs descriptors of its own to be woken by.
 
         asyncio has taken the signals from the loop. If the loop goes on in the child, it gets them back.
         """
         if self.is_closed():
             return
-        self._renew_waker()
+        self._renew_descriptors()
         self._close_self_pipe()  # type: ignore[attr-defined]
         self._make_self_pipe()  # type: ignore[attr-defined]
         if self._signal_handlers:  # type: ignore[attr-defined]

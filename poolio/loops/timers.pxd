@@ -15,3 +15,4 @@ cdef TimerHandle new_timer(
 cdef int put_timer(list heap, TimerHandle timer) except -1
 cdef object take_timer(list heap)
 cdef double first_time(list heap) except? -1.0
+cdef bint first_is_cancelled(list heap) except -1

@@ -114,6 +114,13 @@ cdef double first_time(list heap) except? -1.0:
     return (<object>first)._when
 
 
+cdef bint first_is_cancelled(list heap) except -1:
+    cdef PyObject *first = PyList_GET_ITEM(<PyObject *>heap, 0)
+    if type(<object>first) is TimerHandle:
+        return (<TimerHandle>first).is_cancelled
+    return (<object>first)._cancelled
+
+
 cdef int _remove(list heap, TimerHandle timer) except -1:
     cdef Py_ssize_t index = timer.index
     timer.is_scheduled = False

@@ -9,6 +9,8 @@ cdef class Schedule:
 
     # Put callback(argument) at the end of _ready, as call_soon() does
     cdef int put(self, callback, argument, context) except -1
+    # When the first of _scheduled is due, by the loop's clock; INFINITY: there is none
+    cdef double first_due(self) except? -1.0
     # Take the first of _ready, and run it unless it is cancelled
     cdef int run_first(self) except -1
 

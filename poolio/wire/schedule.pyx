@@ -10,6 +10,9 @@ cdef class Schedule:
     cdef int put(self, callback, argument, context) except -1:
         raise NotImplementedError
 
+    cdef double first_due(self) except? -1.0:
+        raise NotImplementedError
+
     cdef int run_first(self) except -1:
         raise NotImplementedError
 

@@ -1,10 +1,9 @@
 # SelectorCore: the compiled half of the selector of poolio.EventLoop. See selector.pyx.
 
+from poolio.wire.alarm cimport Alarm
 from poolio.wire.reactor cimport Reactor, Source
 from poolio.wire.schedule cimport Schedule
 from poolio.wire.waker cimport Waker
-
-cdef double LONGEST_WAIT
 
 
 cdef class Watched(Source):
@@ -14,6 +13,7 @@ cdef class Watched(Source):
 
 cdef class SelectorCore:
     cdef readonly Reactor reactor
+    cdef Alarm alarm
     cdef Waker waker            # None until the selector serves a loop, and once it is closed
     cdef Schedule loop          # None, likewise
     cdef object own_callback    # the handle that runs _handle_seen()
@@ -25,7 +25,7 @@ cdef class SelectorCore:
     cdef list wait(self, double seconds)
     cdef int _pass(self, int milliseconds) except -1
     cdef bint watches_nothing(self) noexcept
-    cdef int renew_waker(self) except -1
+    cdef int renew_descriptors(self) except -1
     cdef int _forget(self, Watched watched) except -1
     cdef Watched _find(self, fileobj)
     cdef object _new_callback(self)

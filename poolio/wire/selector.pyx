@@ -17,10 +17,11 @@ import selectors
 from collections.abc import Mapping
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport ceil
+from libc.math cimport INFINITY
 
 from poolio.c.net cimport EPOLLIN, EPOLLOUT, poolio_now
 from poolio.c.turns cimport poolio_length
+from poolio.wire.alarm cimport LONGEST_WAIT, Alarm
 from poolio.wire.reactor cimport Reactor, Source, adopt
 from poolio.wire.schedule cimport Schedule
 from poolio.wire.waker cimport Waker
@@ -30,7 +31,6 @@ from poolio.memory.methods import forbid_new
 cdef enum:
     WAKING = 2                              # the loop's self-pipe, and the Waker
 cdef double STAY_SECONDS = 0.01
-cdef double LONGEST_WAIT = 24 * 3600.0      # asyncio's own limit; epoll counts milliseconds in 31 bits
 
 
 cdef class Watched(Source):
@@ -69,6 +69,7 @@ cdef class SelectorCore:
 
     def __init__(self):
         self.reactor = Reactor()
+        self.alarm = Alarm(self.reactor)
         self.watched = {}
         self.keys = {}
         self.ready = []
@@ -145,6 +146,7 @@ cdef class SelectorCore:
         return self._find(fileobj).key
 
     def close(self):
+        self.alarm.close()
         if self.waker is not None:
             self.waker.close()
         self.reactor.close()
@@ -154,15 +156,15 @@ cdef class SelectorCore:
 
     def select(self, timeout=None):
         """Let poolio's sources act until the loop has something to do. Returns [(key, events)] of its descriptors."""
-        return self.wait(LONGEST_WAIT if timeout is None else max(<double>timeout, 0.0))
+        return self.wait(INFINITY if timeout is None else min(max(<double>timeout, 0.0), LONGEST_WAIT))
 
     cdef list wait(self, double seconds):
-        """select(), but `seconds` are neither negative nor None."""
+        """select(), but `seconds` are from 0 to LONGEST_WAIT, or INFINITY."""
         cdef double now, leave, deadline
         cdef Schedule loop = self.loop
         cdef int known = 0                  # turns before which nothing can have become ready that this loop has caused
         if self.reactor.has_only_deferred():
-            seconds = LONGEST_WAIT          # of zero, as the loop has callbacks: here they are done with
+            seconds = INFINITY              # of zero, as the loop has callbacks: here they are done with
         elif loop is not None and poolio_length(loop._ready) > 0:
             self.ready = []
             if self.reactor.look() > 0:
@@ -174,7 +176,7 @@ cdef class SelectorCore:
         self.ready = []
         while True:
             if not self.reactor.has_only_deferred():
-                known = self._pass(_milliseconds(deadline - now))
+                known = self._pass(self.alarm.milliseconds(deadline, now))
             elif known > 0:
                 known -= 1
                 self.reactor.run_deferred_now()
@@ -188,8 +190,7 @@ cdef class SelectorCore:
                     break
                 if poolio_length(loop._ready) > 0 and not self.reactor.has_only_deferred():
                     break
-                if loop._scheduled:
-                    deadline = min(deadline, <double>loop._scheduled[0]._when)
+                deadline = min(deadline, loop.first_due())
             now = poolio_now()
             if now >= deadline or now >= leave:
                 break
@@ -205,11 +206,13 @@ cdef class SelectorCore:
         return 2 if count == self.reactor.deferred else 1
 
     cdef bint watches_nothing(self) noexcept:
-        """True if no descriptor is registered but those by which threads and signals wake the loop."""
-        return self.reactor.source_count <= WAKING
+        """True if no descriptor is registered but those that end the loop's sleep."""
+        return self.reactor.source_count <= WAKING + (self.alarm.interest != 0)
 
-    cdef int renew_waker(self) except -1:
-        return self.waker.renew()
+    cdef int renew_descriptors(self) except -1:
+        """In the child of a fork: what ends the child's sleep must not end the parent's, nor the reverse."""
+        self.waker.renew()
+        return self.alarm.renew()
 
     cdef object _new_callback(self):
         return self.reactor.handle_type(self._handle_seen, (), self.loop)
@@ -241,11 +244,6 @@ cdef class SelectorCore:
 
 forbid_new(SelectorCore)
 forbid_new(Watched)
-
-
-cdef int _milliseconds(double seconds) noexcept:
-    """Rounded up, as a timer must not fire early."""
-    return 0 if seconds <= 0 else <int>ceil(seconds * 1e3)
 
 
 cdef unsigned int _epoll_events(int events) noexcept:

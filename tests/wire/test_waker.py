@@ -4,9 +4,9 @@ import asyncio
 import os
 import re
 import threading
-import time
 
 import pytest
+from kit.sleeping import until_asleep
 
 import poolio
 from poolio.wire.reactor import HAS_EPOLL
@@ -40,22 +40,12 @@ def in_thread(function, *arguments):
     return thread
 
 
-def until_asleep(loop):
-    """In another thread: come back when the loop's thread waits in the kernel."""
-    with open(f"/proc/self/task/{loop.native_id}/syscall") as file:
-        while True:
-            file.seek(0)
-            if file.read().split()[0] in ("232", "281", "22"):      # epoll_wait, epoll_pwait; epoll_pwait of arm64
-                return
-            time.sleep(0)
-
-
 def test_sleeping_loop_is_woken_by_one_write_for_many_callbacks(loop):
     ran, before = [], wakes()
     loop.native_id = threading.get_native_id()
 
     def call():
-        until_asleep(loop)
+        until_asleep(loop.native_id)
         for number in range(100):
             loop.call_soon_threadsafe(ran.append, number)
         loop.call_soon_threadsafe(loop.stop)
@@ -134,7 +124,7 @@ def test_child_of_a_fork_is_not_woken_for_its_parent(loop):
         loop.native_id = threading.get_native_id()
 
         def call():
-            until_asleep(loop)
+            until_asleep(loop.native_id)
             loop.call_soon_threadsafe(loop.stop)
 
         thread = in_thread(call)
