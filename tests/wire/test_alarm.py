@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="poolio.EventLoop needs ep
 FAR = 60.0
 AWAY = 0.2                      # seconds: more than NEAR of alarm.pyx
 others = set()                  # the alarms that were there before the test
+served = []                     # transports
 
 
 @pytest.fixture
@@ -31,7 +32,19 @@ def loop():
     others = set(all_alarms())
     loop = poolio.new_event_loop()
     yield loop
+    for transport in served:
+        transport.abort()
+    served.clear()
+    loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
+
+
+class Served(poolio.Protocol):
+    """A protocol of a server, whose connection the fixture closes."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        served.append(transport)
 
 
 def alarms():
@@ -113,7 +126,7 @@ def test_alarm_for_a_timer_that_was_given_up_runs_nothing_and_later_ones_come_in
 @pytest.mark.parametrize("how", ["raises", "runs the loop"])
 def test_alarm_whose_ring_is_lost_is_set_again(loop, how):
     """One pass finds a connection and the alarm. The connection's callback comes first and lets the rest be dropped."""
-    class Dropping(poolio.Protocol):
+    class Dropping(Served):
         def data_received(self, data):
             if how == "raises":
                 raise SystemExit
@@ -160,7 +173,7 @@ def test_timer_beyond_all_times_is_waited_for_a_day_at_a_time(loop, when):
 @pytest.mark.parametrize("seconds", [0.01, AWAY])
 def test_timer_that_a_transport_callback_sets_ends_the_sleep(loop, seconds):
     """Its callback runs within select(), which has its deadline already."""
-    class Setting(poolio.Protocol):
+    class Setting(Served):
         def data_received(self, data):
             loop.call_later(seconds, ended.set_result, bytes(data))
 
@@ -174,7 +187,9 @@ def test_timer_that_a_transport_callback_sets_ends_the_sleep(loop, seconds):
         writer.write(b"ring")
         assert await ended == b"ring"
         writer.close()
+        await writer.wait_closed()
         server.close()
+        await server.wait_closed()
 
     ended = None
     loop.run_until_complete(asyncio.wait_for(main(), 30))

@@ -46,11 +46,12 @@ def test_burst_of_connections_is_accepted_whole(loop_name):
 def test_connections_that_wait_are_accepted_in_one_turn(loop_name, family, count, tmp_path):
     async def main():
         loop = asyncio.get_running_loop()
-        turn, turns = 0, []
+        turn, turns, made = 0, [], []
+        make = listed_in(made)
 
         def note_turn():
             turns.append(turn)
-            return asyncio.Protocol()
+            return make()
 
         def count_turns():
             nonlocal turn
@@ -70,7 +71,9 @@ def test_connections_that_wait_are_accepted_in_one_turn(loop_name, family, count
         assert len(set(turns)) == 1
         for client in clients:
             client.close()
+        await asyncio.gather(*(protocol.ended for protocol in made))
         server.close()
+        await server.wait_closed()
     run(loop_name, main)
 
 
