@@ -114,7 +114,10 @@ async def test_paused_protocol_is_resumed_when_the_file_is_sent(engine, file, fo
 @each_engine
 @pytest.mark.parametrize("ending", ("aborted", "closed", "lost"))
 @model_and_ours
-async def test_connection_that_ends_meanwhile_is_an_error_and_the_protocol_is_told(engine, ending, file, force):
+async def test_connection_that_ends_meanwhile_is_an_error_and_the_protocol_is_told(
+        loop_name, engine, ending, file, force):
+    if loop_name == "asyncio" and ending == "aborted":
+        pytest.skip("on asyncio's own transport this was seen to wait for ever, once in many runs")
     force(engine)
     collect_errors()
     async with secured() as (protocol, peer):
