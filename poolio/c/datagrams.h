@@ -257,7 +257,7 @@ static inline int poolio_datagram_options(int fd)
     return 1;
 }
 /* Sets `drops` to the count of datagrams, or trains, that the socket's full receive queue has cost. It has 32 bits.
-   SO_RXQ_OVFL would tell it with each datagram, for 100 ns. */
+   SO_RXQ_OVFL would tell it with each datagram, whether anybody asks or not. */
 static inline int poolio_drops(int fd, uint32_t *drops)
 {
     uint32_t info[POOLIO_MEMINFO] = {0};
